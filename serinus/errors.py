@@ -1,0 +1,100 @@
+"""Every error that a person or a program may meet: its code, its HTTP status, what the reader can do."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+__all__ = [
+    "AlreadyActive",
+    "BadInput",
+    "IllegalMove",
+    "InvalidPackage",
+    "InvalidSla",
+    "NotAllowed",
+    "NotFound",
+    "Overloaded",
+    "SerinusError",
+    "Stale",
+    "Unavailable",
+    "from_problem",
+]
+
+
+class SerinusError(Exception):
+    """Base of all errors. `status` is the HTTP status, `hint` says what the reader can do."""
+
+    status: ClassVar[int] = 500
+    hint: ClassVar[str] = "the log of the controller has the rest"
+
+    def __init__(self, detail: str, hint: str | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.advice = hint or self.hint
+
+    @property
+    def code(self) -> str:
+        """The class's name, stable: clients may match on it."""
+        return type(self).__name__
+
+    def problem(self) -> dict[str, Any]:
+        """The error as RFC 9457 problem details."""
+        return {
+            "type": f"https://serinus.dev/errors/{self.code}",
+            "title": self.code,
+            "status": self.status,
+            "detail": self.detail,
+            "hint": self.advice,
+        }
+
+
+class BadInput(SerinusError):
+    status, hint = 400, "compare the request with what was expected"
+
+
+class InvalidSla(SerinusError):
+    status, hint = 422, "mend the named field of the SLA and apply it again"
+
+
+class InvalidPackage(SerinusError):
+    status, hint = 422, "export the package again, do not edit its files; nothing was registered"
+
+
+class NotFound(SerinusError):
+    status, hint = 404, "`serinus status` and `serinus versions MODEL` list what there is"
+
+
+class NotAllowed(SerinusError):
+    status, hint = 403, "use a token whose role may do this (`serinus token`)"
+
+
+class AlreadyActive(SerinusError):
+    status, hint = 409, "wait for the rollout that is active, or `serinus rollout abort` it"
+
+
+class IllegalMove(SerinusError):
+    status, hint = 409, "`serinus explain` tells what came before"
+
+
+class Stale(SerinusError):
+    status, hint = 409, "somebody else changed it in the meantime: read it again, then repeat"
+
+
+class Overloaded(SerinusError):
+    status, hint = 503, "retry after a second, with the same request id"
+
+
+class Unavailable(SerinusError):
+    status, hint = 503, "`serinus status` says which process is down"
+
+
+def _all(base: type[SerinusError] = SerinusError) -> dict[str, type[SerinusError]]:
+    found = {base.__name__: base}
+    for sub in base.__subclasses__():
+        found |= _all(sub)
+    return found
+
+
+def from_problem(problem: dict[str, Any]) -> SerinusError:
+    """The error that a server's problem details stand for (an unknown code becomes SerinusError)."""
+    kind = _all().get(str(problem.get("title")), SerinusError)
+    return kind(str(problem.get("detail", "no detail")), problem.get("hint"))

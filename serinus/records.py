@@ -1,0 +1,134 @@
+"""Rows of the two logs, and how they lie on disk.
+
+    LOG/predictions/MODEL/HOUR/WRITER.log    HOUR: event time of the prediction, YYYYMMDDTHH, UTC
+    LOG/labels/MODEL/HOUR/WRITER.log         HOUR: that of the prediction which it labels
+    LOG/marks/MODEL/WRITER.json              the writer's progress, replaced as a whole
+
+A log is a magic line and then frames: u32 length, u32 CRC-32 of the payload (little endian), payload: one row in
+msgpack, fields in order. A frame is written by one append, so a torn one can only be the last of its file: readers stop
+before it. A row's number in its file is its sequence: (writer, hour, sequence) names it for good.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+__all__ = [
+    "MAGIC",
+    "Arm",
+    "LabelRow",
+    "Mark",
+    "PredictionRow",
+    "Score",
+    "encode_row",
+    "hour_of",
+    "log_folder",
+    "read_rows",
+]
+
+MAGIC = b"serinus-log 1\n"
+Arm = Literal["stable", "control", "canary", "shadow"]
+_HEAD = struct.Struct("<II")
+MAX_ROW_BYTES = 1 << 20
+
+
+class Score(msgspec.Struct, array_like=True, frozen=True):
+    """One task's answer: probability, the version that was meant to give it, and what stood in for it, if anything.
+
+    `fallback`: "" when the version answered, else "stable" (the candidate failed) or the head's fallback."""
+
+    task: str
+    value: float
+    version: int
+    fallback: str = ""
+
+
+class PredictionRow(msgspec.Struct, array_like=True, frozen=True):
+    """One row of one answer, or of one shadow answer. `id`: 16 bytes, UUIDv7 of the event time."""
+
+    id: bytes
+    index: int
+    arm: Arm
+    entity: str
+    rollout: str
+    epoch: int
+    scores: list[Score]
+    slices: dict[str, str]
+    latency_us: int
+
+
+class LabelRow(msgspec.Struct, array_like=True, frozen=True):
+    """The label of one task of one row. `known_ms`: event time at which it became known."""
+
+    id: bytes
+    index: int
+    task: str
+    value: float
+    known_ms: int
+
+
+class Mark(msgspec.Struct, frozen=True):
+    """How far one writer is; replaced several times a second while it lives.
+
+    wall_ms           when it was written
+    complete_to_ms    label source -> event time up to which the source says that it has sent every label
+    complete_at_ms    label source -> wall time at which it said so
+    outstanding_ms    event time of the oldest shadow copy not yet recorded or dropped; None when there is none
+    lost              rows that could not be written, and shadow copies that were dropped"""
+
+    writer: str
+    wall_ms: int
+    complete_to_ms: dict[str, int] = {}
+    complete_at_ms: dict[str, int] = {}
+    outstanding_ms: int | None = None
+    lost: dict[str, int] = {}
+
+
+def hour_of(event_ms: int) -> str:
+    """The partition of an event time (Unix milliseconds): YYYYMMDDTHH, UTC."""
+    return datetime.fromtimestamp(event_ms / 1000, UTC).strftime("%Y%m%dT%H")
+
+
+def log_folder(root: Path, kind: Literal["predictions", "labels"], model: str, hour: str) -> Path:
+    return root / kind / model / hour
+
+
+_encoder = msgspec.msgpack.Encoder()
+
+
+def encode_row(row: PredictionRow | LabelRow) -> bytes:
+    """The frame of a row, to be appended by one write."""
+    payload = _encoder.encode(row)
+    return _HEAD.pack(len(payload), zlib.crc32(payload)) + payload
+
+
+def read_rows(data: bytes, start: int = 0) -> Iterator[tuple[int, bytes]]:
+    """Whole frames of a log from byte `start` (0: the magic line): (byte after the frame, payload).
+
+    Ends before a torn last frame. Raises ValueError at a frame that is not what was written."""
+    at = start
+    if at == 0:
+        if not data.startswith(MAGIC):
+            if MAGIC.startswith(data):
+                return
+            raise ValueError("not a log of a format that is known here")
+        at = len(MAGIC)
+    while at + _HEAD.size <= len(data):
+        length, crc = _HEAD.unpack_from(data, at)
+        if length > MAX_ROW_BYTES:
+            raise ValueError(f"the frame at byte {at} says {length} bytes")
+        end = at + _HEAD.size + length
+        if end > len(data):
+            return
+        payload = data[at + _HEAD.size : end]
+        if zlib.crc32(payload) != crc:
+            raise ValueError(f"the frame at byte {at} has another CRC than it was written with")
+        at = end
+        yield end, payload

@@ -1,0 +1,99 @@
+"""A rollout as people ask for it and see it: its plan, phases, commands and history."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from serinus.routes import Basis
+from serinus.tasks import Word
+
+__all__ = ["ENDS", "Command", "Move", "Phase", "Plan", "RolloutView", "Step"]
+
+DAY_S = 86_400
+Seconds = Annotated[int, Field(ge=0, le=366 * DAY_S)]
+
+
+class Phase(StrEnum):
+    PENDING = "pending"
+    LOADING = "loading"
+    SHADOW = "shadow"
+    CANARY = "canary"
+    RAMP = "ramp"
+    BAKE = "bake"
+    PAUSED = "paused"
+    AWAITING_APPROVAL = "awaiting_approval"
+    DONE = "done"
+    ROLLED_BACK = "rolled_back"
+    ABORTED = "aborted"
+    SUPERSEDED = "superseded"
+
+
+ENDS = frozenset({Phase.DONE, Phase.ROLLED_BACK, Phase.ABORTED, Phase.SUPERSEDED})
+Command = Literal["pause", "resume", "approve", "abort", "promote", "rollback"]
+
+
+class Step(Word):
+    """Give the candidate `canary_bp` / 10,000 of the entities for at least `hold_s` seconds of event time."""
+
+    canary_bp: Annotated[int, Field(ge=1, le=10_000)]
+    hold_s: Seconds
+
+
+class Plan(Word):
+    """How a rollout goes when nothing is wrong. Holds, cycle, bake and `max_duration_s` are in event time.
+
+    The first step is the canary: it needs evidence that has begun and is not violated. The further steps, the ramp,
+    and the promotion need every required guard satisfied; the promotion also a `cycle_s` of event time in the
+    evidence (weekdays and weekend)."""
+
+    shadow_bp: Basis = 10_000
+    shadow_hold_s: Seconds = DAY_S
+    steps: Annotated[tuple[Step, ...], Field(min_length=1, max_length=20)] = (
+        Step(canary_bp=100, hold_s=DAY_S),
+        Step(canary_bp=1_000, hold_s=DAY_S),
+        Step(canary_bp=5_000, hold_s=DAY_S),
+    )
+    cycle_s: Seconds = 7 * DAY_S
+    bake_s: Seconds = DAY_S
+    max_duration_s: Annotated[int, Field(ge=60, le=366 * DAY_S)] = 60 * DAY_S
+    alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
+
+    def model_post_init(self, _context: Any, /) -> None:
+        shares = [step.canary_bp for step in self.steps]
+        if shares != sorted(shares):
+            raise ValueError("steps: the shares must not fall, for assignment is monotone")
+
+
+class Move(Word):
+    """One transition: when (wall, Unix seconds; event, Unix milliseconds), from, to, why, who."""
+
+    at: float
+    event_ms: int | None
+    start: Phase
+    to: Phase
+    why: str
+    actor: str
+    evidence: str | None = None
+    """Digest of the evidence that it rests on."""
+
+
+class RolloutView(Word):
+    """A rollout as the API shows it."""
+
+    id: str
+    model: str
+    candidate: int
+    baseline: int
+    plan: Plan
+    phase: Phase
+    step: int
+    canary_bp: int
+    verdict: str | None
+    waiting_for: str
+    """What the next transition waits for, in words."""
+    history: tuple[Move, ...]
+    started_at: float
+    started_event_ms: int | None

@@ -1,0 +1,85 @@
+"""The route table: which version answers which task, and which share of traffic sees the candidate."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from serinus.tasks import Name, Word
+
+__all__ = ["BUCKETS", "Basis", "PackageRef", "ReplicaReport", "RouteTable", "WatchRequest", "Watched"]
+
+BUCKETS = 10_000
+Basis = Annotated[int, Field(ge=0, le=BUCKETS)]
+"""A share in basis points, 1/10,000."""
+
+
+class PackageRef(Word):
+    """Where the files of a version lie (fsspec URI of the folder) and their digest."""
+
+    digest: str
+    uri: str
+
+
+class RouteTable(Word):
+    """Routing of one model; small, immutable, numbered. Format 1.
+
+    `stable`, `candidate`: task -> version. The canary arm is answered by `candidate`; `shadow_bp` of the requests
+    are scored again by the version that did not answer them: `candidate`, or `stable` for the canary arm.
+    During the bake `candidate` is the version that was stable before, with canary_bp = 0.
+    `expires_at` (Unix seconds, wall time): after it, canary_bp and shadow_bp count as 0. `warm`: versions to keep
+    loaded. `slices`: raw inputs whose values go into the log. `salt`: of the rollout, for the assignment.
+    `weights`: task -> exponent of its probability in a ranking score."""
+
+    format: Literal[1] = 1
+    model: Name
+    epoch: Annotated[int, Field(ge=1)]
+    stable: dict[Name, int]
+    candidate: dict[Name, int] | None = None
+    canary_bp: Basis = 0
+    shadow_bp: Basis = 0
+    rollout: str | None = None
+    salt: str = ""
+    expires_at: float | None = None
+    warm: tuple[int, ...] = ()
+    packages: dict[int, PackageRef]
+    slices: tuple[str, ...] = ()
+    weights: dict[Name, float] = {}
+
+    def versions(self) -> set[int]:
+        """Every version that a replica must hold to apply this table."""
+        return {*self.stable.values(), *(self.candidate or {}).values(), *self.warm}
+
+    def model_post_init(self, _context: object, /) -> None:
+        if missing := self.versions() - self.packages.keys():
+            raise ValueError(f"no package is given for version {min(missing)}")
+        if (self.canary_bp or self.shadow_bp) and (self.candidate is None or self.expires_at is None):
+            raise ValueError("a canary or shadow share needs a candidate and an expiry")
+
+
+class ReplicaReport(Word):
+    """What one replica of a pool says of itself with every poll: epochs applied, digests it holds, what failed."""
+
+    replica: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.#-]{1,128}$")]
+    role: Literal["front", "candidate", "shadow"]
+    applied: dict[Name, int] = {}
+    loaded: tuple[str, ...] = ()
+    failed: dict[str, str] = {}
+    """digest -> why it cannot be routed to (its own sample failed, a file was altered, ...)."""
+
+
+class WatchRequest(Word):
+    """`POST /v1/pools/{pool}/watch`: answers at once when a table of another epoch than `known` exists or a model of
+    `known` is gone, else when one appears, at the latest after `wait_s`."""
+
+    report: ReplicaReport
+    known: dict[Name, int] = {}
+    wait_s: Annotated[float, Field(ge=0, le=60)] = 25.0
+
+
+class Watched(Word):
+    """The answer: the tables whose epoch is not the one known, and every model that the pool serves."""
+
+    tables: tuple[RouteTable, ...]
+    models: tuple[Name, ...]

@@ -1,0 +1,179 @@
+"""The SLA of a model: what may not get worse, for whom, and when its labels come.
+
+format: 1
+model: ads
+tasks:
+  click: {label_window_s: 1800, absent: negative}
+  buy:   {label_window_s: 604800, absent: negative, given: click}
+slices:
+  country: [BR, DE, US]
+guards:                       # left out: the defaults of `default_guards`
+  - {task: click, metric: auc, margin: 0.01}
+  - {task: buy, metric: auc, margin: 0.03, by: country, role: optional}
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import Field, ValidationError
+
+from serinus.errors import InvalidSla
+from serinus.rollouts import Plan
+from serinus.tasks import Name, Word
+
+__all__ = ["FAMILY_WEIGHTS", "CellSpec", "Guard", "Metric", "Role", "Sla", "TaskSla", "default_guards"]
+
+Metric = Literal["auc", "calibration", "log_loss", "failures"]
+Role = Literal["required", "optional", "display"]
+"""required: promotion waits for it; optional: it may roll back; display: shown, decides nothing."""
+
+FAMILY_WEIGHTS: dict[Metric, float] = {"auc": 0.5, "calibration": 0.25, "failures": 0.2, "log_loss": 0.05}
+DEFAULT_MARGINS: dict[Metric, float] = {"auc": 0.01, "calibration": 0.1, "failures": 0.5, "log_loss": 0.05}
+SLICE_AUC_MARGIN = 0.03
+
+
+class TaskSla(Word):
+    """When a task's labels come and what their absence means.
+
+    A row's label is mature `label_window_s` (event time) after its request. Without a label by then the row is a
+    negative (`absent: negative`, a click that never came) or has no label at all. `given`: the rows that count are
+    those whose label of that other task is 1 (`click`) or 0 (`not cancelled`)."""
+
+    label_window_s: Annotated[int, Field(ge=0, le=366 * 86_400)]
+    absent: Literal["negative", "unlabelled"]
+    given: Annotated[str, Field(pattern=r"^(not )?[a-z][a-z0-9_-]{0,62}$")] | None = None
+
+    @property
+    def given_task(self) -> tuple[str, int] | None:
+        """(task, the label it must have), or None when every row counts."""
+        if self.given is None:
+            return None
+        return (self.given.removeprefix("not "), 0) if self.given.startswith("not ") else (self.given, 1)
+
+
+class Guard(Word):
+    """Task x metric x margin, for everybody or (`by`) for each value of a slice.
+
+    `margin`: auc: how much lower it may be (absolute); calibration: factor - 1 by which sum p / sum y may be further
+    from 1; log_loss: factor - 1; failures: factor - 1 on the rate of failed answers, canary against control.
+    `weight`: of the guard's cells together, in the sum that decides; None: from `FAMILY_WEIGHTS`."""
+
+    task: Name
+    metric: Metric
+    margin: Annotated[float, Field(ge=0, le=10)]
+    by: str | None = None
+    role: Role = "required"
+    weight: Annotated[float, Field(gt=0, le=1)] | None = None
+
+
+class CellSpec(Word):
+    """One thing that is tested: a guard, for everybody (`slice` = "overall") or one value (`origin=EWR`)."""
+
+    task: str
+    slice: str
+    metric: Metric
+    margin: float
+    role: Role
+    weight: float
+
+    @property
+    def name(self) -> str:
+        return f"{self.task} / {self.slice} / {self.metric}"
+
+
+class Sla(Word):
+    """The SLA of one model. Format 1. `tick_s`: event time between two looks at the evidence.
+
+    `freeze_scores`: scores of the first closed ticks from which the histogram bins are frozen."""
+
+    format: Literal[1] = 1
+    model: Name
+    tasks: Annotated[dict[Name, TaskSla], Field(min_length=1)]
+    slices: dict[str, Annotated[tuple[str, ...], Field(min_length=1, max_length=200)]] = {}
+    guards: tuple[Guard, ...] = ()
+    tick_s: Annotated[int, Field(ge=60, le=86_400)] = 600
+    freeze_scores: Annotated[int, Field(ge=200, le=1_000_000)] = 5_000
+    rollout: Plan = Plan()
+
+    def model_post_init(self, _context: Any, /) -> None:
+        if 86_400 % self.tick_s:
+            raise ValueError(f"tick_s is {self.tick_s}: a day must be a whole number of ticks")
+        for name, task in self.tasks.items():
+            if task.given_task and (task.given_task[0] not in self.tasks or task.given_task[0] == name):
+                raise ValueError(f"tasks.{name}.given names {task.given_task[0]!r}, which is no other task here")
+            if task.given_task and self.tasks[task.given_task[0]].given is not None:
+                raise ValueError(f"tasks.{name}.given names a task that is itself given another")
+        for at, guard in enumerate(self.guards):
+            if guard.task not in self.tasks:
+                raise ValueError(f"guards.{at}.task: {guard.task!r} is not one of {sorted(self.tasks)}")
+            if guard.by is not None and guard.by not in self.slices:
+                raise ValueError(f"guards.{at}.by: {guard.by!r} is not one of {sorted(self.slices)}")
+        if self.guards and not any(guard.role == "required" for guard in self.guards):
+            raise ValueError("guards: none is required, so every version would be promoted")
+        if (total := sum(guard.weight or 0 for guard in self.guards)) > 1 + 1e-9:
+            raise ValueError(f"guards: the weights add up to {total:g}, more than 1")
+
+    @classmethod
+    def from_yaml(cls, text: str) -> Self:
+        """Read and check an SLA. Raises InvalidSla that names the field."""
+        try:
+            return cls.model_validate(yaml.safe_load(text))
+        except yaml.YAMLError as error:
+            raise InvalidSla(f"the SLA is not YAML: {error}") from error
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(step) for step in first["loc"]) or "SLA"
+            raise InvalidSla(f"{where}: {first['msg'].removeprefix('Value error, ')}") from error
+
+    def horizon_s(self, task: str) -> int:
+        """Seconds of event time after which a row's label of `task`, and of the task it is given, is mature."""
+        own = self.tasks[task]
+        return max(own.label_window_s, self.tasks[own.given_task[0]].label_window_s if own.given_task else 0)
+
+    def cells(self) -> tuple[CellSpec, ...]:
+        """Every cell with its weight; the weights of all cells that can roll back add up to 1."""
+        guards = self.guards or default_guards(self)
+        deciding = [guard for guard in guards if guard.role != "display"]
+        fixed = sum(guard.weight or 0 for guard in deciding)
+        open_ = {id(g): _family_share(g, deciding) for g in deciding if g.weight is None}
+        scale = max(0.0, 1 - fixed) / sum(open_.values()) if open_ else 0.0
+        raw = {id(g): g.weight if g.weight is not None else open_[id(g)] * scale for g in deciding}
+        whole = sum(raw.values()) or 1.0
+        return tuple(
+            CellSpec(
+                task=guard.task,
+                slice=where,
+                metric=guard.metric,
+                margin=guard.margin,
+                role=guard.role,
+                weight=raw.get(id(guard), 0.0) / whole / len(places),
+            )
+            for guard in guards
+            for places in [["overall"] if guard.by is None else [f"{guard.by}={v}" for v in self.slices[guard.by]]]
+            for where in places
+        )
+
+
+def _family_share(guard: Guard, guards: list[Guard]) -> float:
+    """A family's weight, half to its overall guards and half to its sliced ones, equally within each."""
+    family = [other for other in guards if other.metric == guard.metric and other.weight is None]
+    alike = [other for other in family if (other.by is None) == (guard.by is None)]
+    half = 0.5 if len(alike) < len(family) else 1.0
+    return FAMILY_WEIGHTS[guard.metric] * half / len(alike)
+
+
+def default_guards(sla: Sla) -> tuple[Guard, ...]:
+    """AUC, calibration and log-loss of every task overall; AUC of every slice, optional; failures of every task."""
+    metrics: tuple[Metric, ...] = ("auc", "calibration", "log_loss")
+    overall = [Guard(task=t, metric=m, margin=DEFAULT_MARGINS[m]) for t in sla.tasks for m in metrics]
+    failures = [
+        Guard(task=t, metric="failures", margin=DEFAULT_MARGINS["failures"], role="optional") for t in sla.tasks
+    ]
+    sliced = [
+        Guard(task=t, metric="auc", margin=SLICE_AUC_MARGIN, by=s, role="optional")
+        for t in sla.tasks
+        for s in sla.slices
+    ]
+    return (*overall, *failures, *sliced)
