@@ -15,6 +15,8 @@ __all__ = [
     "Overloaded",
     "SerinusError",
     "Stale",
+    "TooLarge",
+    "Unauthenticated",
     "Unavailable",
     "from_problem",
 ]
@@ -61,6 +63,14 @@ class InvalidPackage(SerinusError):
 
 class NotFound(SerinusError):
     status, hint = 404, "`serinus status` and `serinus versions MODEL` list what there is"
+
+
+class Unauthenticated(SerinusError):
+    status, hint = 401, "send `Authorization: Bearer TOKEN` with a token that the server knows (`serinus token`)"
+
+
+class TooLarge(SerinusError):
+    status, hint = 413, "send less at a time; the message names the limit"
 
 
 class NotAllowed(SerinusError):
