@@ -1,0 +1,91 @@
+"""The database: engine, short transactions, and migrations at start."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.orm import Session
+
+from serinus.errors import Unavailable
+
+__all__ = ["Database"]
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+MIGRATION_LOCK = 0x5E51_0005
+"""Any number that no other program on the same PostgreSQL takes for an advisory lock."""
+
+
+class Database:
+    """SQLite (embedded) or PostgreSQL, by the URL. Thread-safe; every transaction is short."""
+
+    def __init__(self, url: str) -> None:
+        parsed = make_url(url)
+        if parsed.drivername == "postgresql":
+            parsed = parsed.set(drivername="postgresql+psycopg")
+        self.sqlite = parsed.get_backend_name() == "sqlite"
+        if self.sqlite and parsed.database:
+            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+        options: dict[str, Any] = {"connect_args": {"timeout": 30}} if self.sqlite else {"pool_pre_ping": True}
+        self.engine: Engine = create_engine(parsed, pool_size=8, max_overflow=40, **options)
+        if self.sqlite:
+            _tame_sqlite(self.engine)
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """A transaction that only reads."""
+        with Session(self.engine, expire_on_commit=False) as session:
+            yield session
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """A transaction that is committed at its end, or rolled back by an exception.
+
+        On SQLite it takes the one write lock at its beginning; on PostgreSQL lock the rows that you decide by."""
+        with Session(self.engine, expire_on_commit=False) as session, session.begin():
+            session.connection(execution_options={"writes": True})
+            yield session
+
+    def migrate(self) -> None:
+        """Bring the schema to the newest revision; safe when several controllers start at once.
+
+        Raises Unavailable that says what failed."""
+        config = Config()
+        config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+        config.set_main_option("path_separator", "os")
+        try:
+            with self.engine.connect().execution_options(writes=True) as connection, connection.begin():
+                if not self.sqlite:
+                    connection.execute(text("select pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
+                config.attributes["connection"] = connection
+                command.upgrade(config, "head")
+        except Exception as error:
+            why = str(error).strip().splitlines()[0]
+            place = self.engine.url.render_as_string(hide_password=True)
+            raise Unavailable(
+                f"the database {place} could not be brought to the newest schema: {why}",
+                "check SERINUS_DATABASE_URL, that the database runs, and that no newer Serinus has used it",
+            ) from error
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+def _tame_sqlite(engine: Engine) -> None:
+    """WAL, foreign keys, a full sync before an answer, and transactions that begin when we say so."""
+
+    @event.listens_for(engine, "connect")
+    def on_connect(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # the driver's own BEGIN would come too late and be deferred
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def on_begin(connection: Connection) -> None:
+        writes = connection.get_execution_options().get("writes")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

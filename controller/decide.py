@@ -1,0 +1,122 @@
+"""The decision: what becomes of a rollout, given the facts. Pure: no clock, no database, no I/O.
+
+Evidence that is violated is heeded before anything else, in every phase and before every command. Evidence that is
+missing, old, erroneous or inconclusive holds. Each call makes one move at most; call again until nothing changes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import assert_never
+
+from controller.actions import Alert, Refuse
+from controller.commands import obey
+from controller.gates import FRESH_S, blamed, overdue, undecided, waits_for
+from controller.rollouts import Facts, Rollout, illegal, move
+from controller.transitions import (
+    RENEW_LEFT_S,
+    SHARES_S,
+    Decision,
+    begin_shadow,
+    end,
+    load,
+    next_step,
+    promote,
+)
+from serinus.rollouts import Phase
+
+__all__ = ["decide"]
+
+
+def decide(rollout: Rollout, facts: Facts, now: float) -> Decision:
+    """The rollout after this look, and what is to be done beside. `now`: wall time, Unix seconds.
+
+    Raises IllegalMove, with the history, for a command that the phase does not allow."""
+    if not rollout.active:
+        if facts.ask:
+            raise illegal(rollout, f"{facts.ask.command} came after its end, {rollout.phase}")
+        return rollout, ()
+    rollout = _noted(rollout, facts)
+    if facts.evidence and facts.evidence.verdict == "violated":
+        return _violated(rollout, facts, blamed(facts.evidence), now)
+    if facts.ask:
+        return obey(rollout, facts, facts.ask, now)
+    after, actions = _progress(rollout, facts, now)
+    return _renewed(after, facts, now), actions
+
+
+def _noted(rollout: Rollout, facts: Facts) -> Rollout:
+    """With the newest verdict, and with the clocks that could not start while no watermark was known."""
+    began, since = rollout.began_event_ms, rollout.since_event_ms
+    if rollout.started_event_ms is not None:
+        began = facts.watermark_ms if began is None else began
+        since = facts.watermark_ms if since is None else since
+    verdict = facts.evidence.verdict if facts.evidence else rollout.verdict
+    return replace(rollout, verdict=verdict, began_event_ms=began, since_event_ms=since)
+
+
+def _violated(rollout: Rollout, facts: Facts, why: str, now: float) -> Decision:
+    ask, facts = facts.ask, replace(facts, ask=None)  # the controller does it, whoever else asked for what
+    after, actions = end(rollout, Phase.ROLLED_BACK, facts, now, why)
+    if ask and ask.command not in ("abort", "rollback"):
+        actions = (*actions, Refuse(f"{ask.command} came too late: rollout {rollout.id} was rolled back, {why}"))
+    return after, actions
+
+
+def _progress(rollout: Rollout, facts: Facts, now: float) -> Decision:
+    phase, is_open = rollout.phase, waits_for(rollout, facts, now) == ""
+    match phase:
+        case Phase.PENDING:
+            return load(rollout, facts, now)
+        case Phase.LOADING:
+            return _loading(rollout, facts, now)
+        case Phase.SHADOW | Phase.CANARY | Phase.RAMP:
+            if is_open and rollout.step < len(rollout.plan.steps):
+                return next_step(rollout, facts, now)
+            if is_open:
+                return promote(rollout, facts, now, "every step was held and every required guard is satisfied")
+            if overdue(rollout, facts):
+                return _await(rollout, facts, now)
+        case Phase.BAKE:
+            if is_open:
+                why = f"nothing was violated in {rollout.plan.bake_s} s of bake"
+                return end(rollout, Phase.DONE, facts, now, why)
+        case Phase.PAUSED | Phase.AWAITING_APPROVAL:
+            pass
+        case Phase.DONE | Phase.ROLLED_BACK | Phase.ABORTED | Phase.SUPERSEDED:
+            raise illegal(rollout, f"there is no progress after {phase}")
+        case _:
+            assert_never(phase)
+    return rollout, ()
+
+
+def _loading(rollout: Rollout, facts: Facts, now: float) -> Decision:
+    failed = [
+        f"{report.replica} ({report.role}): {report.failed[rollout.candidate_digest]}"
+        for report in facts.replicas
+        if rollout.candidate_digest in report.failed
+    ]
+    if failed:
+        why = f"version {rollout.candidate} could not be loaded by {'; '.join(failed)}"
+        return end(rollout, Phase.ROLLED_BACK, facts, now, why)
+    missing = waits_for(rollout, facts, now)
+    if not missing:
+        return begin_shadow(rollout, facts, now)
+    if rollout.deadline_at is not None and now > rollout.deadline_at:
+        return end(
+            rollout, Phase.ROLLED_BACK, facts, now, f"the time for loading is over; it still waited for {missing}"
+        )
+    return rollout, ()
+
+
+def _await(rollout: Rollout, facts: Facts, now: float) -> Decision:
+    why = f"{rollout.plan.max_duration_s} s of event time went by; undecided: {undecided(facts)}"
+    after = move(rollout, Phase.AWAITING_APPROVAL, why, facts, now)
+    return after, (Alert(f"{rollout.model}: version {rollout.candidate} awaits approval: {why}"),)
+
+
+def _renewed(rollout: Rollout, facts: Facts, now: float) -> Rollout:
+    """Shares go on only while somebody watches: a living monitor, and we ourselves."""
+    watched = facts.monitor_seen_at is not None and now - facts.monitor_seen_at <= FRESH_S
+    if rollout.expires_at is None or not watched or rollout.expires_at - now >= RENEW_LEFT_S:
+        return rollout
+    return replace(rollout, expires_at=now + SHARES_S)

@@ -1,0 +1,123 @@
+"""What stands between a rollout and its next phase, in words; "" when nothing does.
+
+The same words are shown to people and decide: a gate is open exactly when there is nothing to say."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from controller.rollouts import Facts, Rollout
+from serinus.evidence import CellEvidence, Evidence
+from serinus.rollouts import Phase
+
+__all__ = ["FRESH_S", "blamed", "overdue", "undecided", "waits_for"]
+
+FRESH_S = 60.0
+"""Wall seconds after its last call for which a monitor counts as alive."""
+ROLES = ("front", "candidate", "shadow")
+
+
+def waits_for(rollout: Rollout, facts: Facts, now: float) -> str:
+    """What the next transition waits for."""
+    plan, phase = rollout.plan, rollout.phase
+    match phase:
+        case Phase.PENDING:
+            return ""
+        case Phase.LOADING:
+            return _loading(rollout, facts)
+        case Phase.SHADOW:
+            return _evidence(facts, now) or _hold(rollout, facts, plan.shadow_hold_s) or _begun(facts)
+        case Phase.CANARY | Phase.RAMP:
+            hold = _evidence(facts, now) or _hold(rollout, facts, plan.steps[rollout.step - 1].hold_s)
+            last = rollout.step == len(plan.steps)
+            return hold or _satisfied(facts) or (_cycle(facts, plan.cycle_s) if last else "")
+        case Phase.BAKE:
+            return _evidence(facts, now) or _hold(rollout, facts, plan.bake_s)
+        case Phase.PAUSED:
+            return "`resume`: it was paused"
+        case Phase.AWAITING_APPROVAL:
+            return f"`approve` or `abort`; undecided: {undecided(facts)}"
+        case Phase.DONE | Phase.ROLLED_BACK | Phase.ABORTED | Phase.SUPERSEDED:
+            return ""
+    assert_never(phase)
+
+
+def overdue(rollout: Rollout, facts: Facts) -> bool:
+    """True when `max_duration_s` of event time has gone by since shadow traffic began."""
+    if rollout.began_event_ms is None or facts.watermark_ms is None:
+        return False
+    return facts.watermark_ms - rollout.began_event_ms >= rollout.plan.max_duration_s * 1000
+
+
+def undecided(facts: Facts) -> str:
+    """The required guards that are not satisfied, with what each lacks."""
+    if facts.evidence is None:
+        return "every guard, for no evidence came"
+    cells = [c for c in facts.evidence.cells if c.role == "required" and c.verdict != "satisfied"]
+    return "; ".join(f"{c.name} ({c.why or c.verdict})" for c in cells) or "no required guard"
+
+
+def blamed(evidence: Evidence) -> str:
+    """Why violated evidence rolls back: its culprits with their numbers."""
+    cells = {cell.name: cell for cell in evidence.cells}
+    named = [_numbers(cells[name]) if name in cells else name for name in evidence.culprits]
+    return f"violated: {'; '.join(named) or 'no cell is named'}; E = {evidence.e:.4g}, limit {evidence.limit:g}"
+
+
+def _numbers(cell: CellEvidence) -> str:
+    def shown(value: float | None) -> str:
+        return "unknown" if value is None else f"{value:.4g}"
+
+    return (
+        f"{cell.name} ({cell.stream}): estimate {shown(cell.estimate)}, interval [{shown(cell.low)}, "
+        f"{shown(cell.high)}], margin {cell.margin:g}, {cell.labels} labels, {cell.positives} positives"
+    )
+
+
+def _loading(rollout: Rollout, facts: Facts) -> str:
+    alive = {report.role for report in facts.replicas}
+    missing = [f"a live {role} replica" for role in ROLES if role not in alive]
+    missing += [r.replica for r in facts.replicas if rollout.candidate_digest not in r.loaded]
+    return f"version {rollout.candidate} to be loaded by {', '.join(missing)}" if missing else ""
+
+
+def _evidence(facts: Facts, now: float) -> str:
+    if facts.monitor_seen_at is None or now - facts.monitor_seen_at > FRESH_S:
+        return f"a monitor: none has called within {FRESH_S:g} s"
+    if facts.evidence is None:
+        return "the first evidence"
+    if facts.evidence.verdict == "error":
+        whys = {f"{c.name} ({c.why})" for c in facts.evidence.cells if c.verdict == "error"}
+        return f"evidence without errors: {'; '.join(sorted(whys)) or 'the monitor names no cell'}"
+    return ""
+
+
+def _hold(rollout: Rollout, facts: Facts, hold_s: int) -> str:
+    """Evidence must cover the hold: its own watermark counts, not how far the labels are beyond it."""
+    if hold_s == 0:
+        return ""
+    if facts.evidence is None or rollout.since_event_ms is None:
+        return "a watermark: event time is not known yet"
+    left = hold_s - (facts.evidence.watermark_ms - rollout.since_event_ms) / 1000
+    return f"{left:.0f} s more of event time of the {hold_s} s that {rollout.phase} holds" if left > 0 else ""
+
+
+def _begun(facts: Facts) -> str:
+    if facts.evidence is not None and facts.evidence.begun:
+        return ""
+    return "evidence to begin: every required guard needs data past its burn-in"
+
+
+def _satisfied(facts: Facts) -> str:
+    if facts.evidence is not None and facts.evidence.verdict == "satisfied":
+        return ""
+    return f"every required guard to be satisfied: {undecided(facts)}"
+
+
+def _cycle(facts: Facts, cycle_s: int) -> str:
+    if cycle_s == 0:
+        return ""
+    if facts.evidence is None or facts.evidence.first_event_ms is None:
+        return "evidence that covers event time"
+    left = cycle_s - (facts.evidence.watermark_ms - facts.evidence.first_event_ms) / 1000
+    return f"{left:.0f} s more of event time in the evidence, of a cycle of {cycle_s} s" if left > 0 else ""

@@ -1,0 +1,48 @@
+"""What the controller is told from outside: environment variables, with their defaults."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from serinus.errors import BadInput
+
+__all__ = ["Settings"]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """`packages`: folder of the package store. `tokens_file`: JSON [{"name", "role", "sha256"}], or None."""
+
+    database_url: str
+    host: str
+    port: int
+    packages: Path
+    tokens_file: Path | None
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> Settings:
+        """Read SERINUS_HOME, SERINUS_DATABASE_URL, SERINUS_CONTROLLER_HOST, SERINUS_CONTROLLER_PORT,
+        SERINUS_PACKAGES and SERINUS_TOKENS_FILE. Raises BadInput that names the variable."""
+        home = Path(env.get("SERINUS_HOME", ".serinus")).absolute()
+        port = env.get("SERINUS_CONTROLLER_PORT", "8642")
+        if not port.isdecimal() or int(port) > 65_535:
+            raise BadInput(f"SERINUS_CONTROLLER_PORT is {port!r}, not a number within 0 to 65535")
+        tokens = env.get("SERINUS_TOKENS_FILE")
+        return cls(
+            database_url=env.get("SERINUS_DATABASE_URL") or f"sqlite:///{home / 'controller.db'}",
+            host=env.get("SERINUS_CONTROLLER_HOST", "127.0.0.1"),
+            port=int(port),
+            packages=Path(env.get("SERINUS_PACKAGES") or home / "packages").absolute(),
+            tokens_file=Path(tokens) if tokens else None,
+        )
+
+    @property
+    def loopback(self) -> bool:
+        """True when only this machine can reach the API."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"

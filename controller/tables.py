@@ -1,0 +1,205 @@
+"""The tables. Wall times: Unix seconds. Event times: Unix milliseconds. Shared words are stored as JSON text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import TypeAdapter
+from sqlalchemy import BigInteger, Double, ForeignKey, ForeignKeyConstraint, Index, Integer, MetaData, String, Text
+from sqlalchemy import UniqueConstraint as Unique
+from sqlalchemy.engine import Dialect
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import TypeDecorator
+
+from serinus.evidence import Evidence
+from serinus.package import Manifest
+from serinus.rollouts import Move, Plan
+from serinus.routes import RouteTable
+from serinus.sla import Sla
+
+__all__ = [
+    "Alias",
+    "AliasMove",
+    "Base",
+    "EvidenceRow",
+    "Lease",
+    "Model",
+    "Monitor",
+    "Replica",
+    "RolloutRow",
+    "Route",
+    "Token",
+    "Version",
+]
+
+
+class AsJson(TypeDecorator[Any]):
+    """A shared word (or a container of them) as JSON text, checked again whenever it is read."""
+
+    impl = Text
+    cache_ok = True
+
+    def __init__(self, kind: Any) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:  # noqa: ARG002 the base class's signature
+        return None if value is None else TypeAdapter(self.kind).dump_json(value).decode()
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Any:  # noqa: ARG002 the base class's signature
+        return None if value is None else TypeAdapter(self.kind).validate_json(value)
+
+
+class Base(DeclarativeBase):
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {float: Double(), str: String(), int: BigInteger()}
+
+
+class Model(Base):
+    """`warm`: the version kept loaded although no route names it, for the way back after a promotion."""
+
+    __tablename__ = "models"
+    name: Mapped[str] = mapped_column(primary_key=True)
+    pool: Mapped[str] = mapped_column(index=True)
+    sla: Mapped[Sla] = mapped_column(AsJson(Sla))
+    watermark_ms: Mapped[int | None]
+    warm: Mapped[int | None]
+    created_at: Mapped[float]
+
+
+class Version(Base):
+    __tablename__ = "versions"
+    __table_args__ = (Unique("model", "digest"),)
+    model: Mapped[str] = mapped_column(ForeignKey("models.name"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    digest: Mapped[str]
+    manifest: Mapped[Manifest] = mapped_column(AsJson(Manifest))
+    created_at: Mapped[float]
+
+
+class Alias(Base):
+    """Where `stable` and `previous` point now."""
+
+    __tablename__ = "aliases"
+    __table_args__ = (ForeignKeyConstraint(["model", "version"], ["versions.model", "versions.number"]),)
+    model: Mapped[str] = mapped_column(primary_key=True)
+    alias: Mapped[str] = mapped_column(primary_key=True)
+    version: Mapped[int]
+
+
+class AliasMove(Base):
+    """One move of an alias: from `was` to `version` (None: it pointed nowhere), by which rollout, if any."""
+
+    __tablename__ = "alias_moves"
+    id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer(), "sqlite"), primary_key=True)
+    model: Mapped[str] = mapped_column(ForeignKey("models.name"), index=True)
+    alias: Mapped[str]
+    was: Mapped[int | None]
+    version: Mapped[int | None]
+    rollout: Mapped[str | None]
+    reason: Mapped[str]
+    actor: Mapped[str]
+    at: Mapped[float]
+
+
+class RolloutRow(Base):
+    """`active_model`: the model's name while the rollout is active, else null; unique, so that there is but one.
+
+    `sla`: the SLA when it began; it is judged by that one to its end."""
+
+    __tablename__ = "rollouts"
+    __table_args__ = (
+        ForeignKeyConstraint(["model", "candidate"], ["versions.model", "versions.number"]),
+        ForeignKeyConstraint(["model", "baseline"], ["versions.model", "versions.number"]),
+        Unique("active_model"),
+    )
+    id: Mapped[str] = mapped_column(primary_key=True)
+    model: Mapped[str] = mapped_column(index=True)
+    active_model: Mapped[str | None]
+    candidate: Mapped[int]
+    candidate_digest: Mapped[str]
+    baseline: Mapped[int]
+    plan: Mapped[Plan] = mapped_column(AsJson(Plan))
+    sla: Mapped[Sla] = mapped_column(AsJson(Sla))
+    phase: Mapped[str]
+    step: Mapped[int]
+    canary_bp: Mapped[int]
+    shadow_bp: Mapped[int]
+    promoted: Mapped[bool]
+    paused_from: Mapped[str | None]
+    paused_event_ms: Mapped[int | None]
+    started_at: Mapped[float]
+    started_event_ms: Mapped[int | None]
+    began_event_ms: Mapped[int | None]
+    since_event_ms: Mapped[int | None]
+    deadline_at: Mapped[float | None]
+    expires_at: Mapped[float | None]
+    verdict: Mapped[str | None]
+    history: Mapped[tuple[Move, ...]] = mapped_column(AsJson(tuple[Move, ...]))
+
+
+class EvidenceRow(Base):
+    """One look of a monitor at a rollout; the first that came for a tick stays."""
+
+    __tablename__ = "evidence"
+    rollout: Mapped[str] = mapped_column(ForeignKey("rollouts.id"), primary_key=True)
+    tick_ms: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    verdict: Mapped[str]
+    monitor: Mapped[str]
+    received_at: Mapped[float]
+    body: Mapped[Evidence] = mapped_column(AsJson(Evidence))
+    __table_args__ = (Index(None, "rollout", "verdict"),)
+
+
+class Route(Base):
+    """The route table of a model as the replicas get it."""
+
+    __tablename__ = "routes"
+    model: Mapped[str] = mapped_column(ForeignKey("models.name"), primary_key=True)
+    epoch: Mapped[int]
+    body: Mapped[RouteTable] = mapped_column(AsJson(RouteTable))
+
+
+class Replica(Base):
+    """What a replica said last; it counts as live until `expires_at`."""
+
+    __tablename__ = "replicas"
+    pool: Mapped[str] = mapped_column(primary_key=True)
+    replica: Mapped[str] = mapped_column(primary_key=True)
+    role: Mapped[str]
+    applied: Mapped[dict[str, int]] = mapped_column(AsJson(dict[str, int]))
+    loaded: Mapped[tuple[str, ...]] = mapped_column(AsJson(tuple[str, ...]))
+    failed: Mapped[dict[str, str]] = mapped_column(AsJson(dict[str, str]))
+    seen_at: Mapped[float]
+    expires_at: Mapped[float]
+
+
+class Monitor(Base):
+    __tablename__ = "monitors"
+    name: Mapped[str] = mapped_column(primary_key=True)
+    seen_at: Mapped[float]
+
+
+class Lease(Base):
+    """Who may act: `holder`, until `expires_at` (wall time)."""
+
+    __tablename__ = "leases"
+    name: Mapped[str] = mapped_column(primary_key=True)
+    holder: Mapped[str]
+    expires_at: Mapped[float]
+
+
+class Token(Base):
+    """A bearer token, by its SHA-256 (hex); the token itself is never stored."""
+
+    __tablename__ = "tokens"
+    name: Mapped[str] = mapped_column(primary_key=True)
+    sha256: Mapped[str] = mapped_column(unique=True)
+    role: Mapped[str]
