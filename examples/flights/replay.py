@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,7 +58,7 @@ class Replay:
         self.headers = {"Authorization": f"Bearer {replay_token}", "Content-Type": "application/json"}
         self.tally = Tally()
 
-    async def run(self, hours: Sequence[Hour], gate: Callable[[Hour], Awaitable[bool]]) -> Tally:
+    async def run(self, hours: Iterable[Hour], gate: Callable[[Hour], Awaitable[bool]]) -> Tally:
         """Send the hours in order until they end or `gate`, asked after each, says that it is enough."""
         timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S)
         connector = aiohttp.TCPConnector(limit=self.concurrency)

@@ -1,0 +1,170 @@
+"""`make demo`: the whole loop on real flights, from training to a promotion and a rollback.
+
+Environment: START (first day of the replay, default 2013-04-01), DEFECT=0 (version 3 without its defect), KEEP=1 (leave
+everything running), SERINUS_HOME (state of the local stack), REPORT (folder of the report).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import chain
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from examples.flights import data, models
+from examples.flights.director import Act, Director, Timeline
+from examples.flights.hours import hours
+from examples.flights.replay import Hour, Replay, Tally
+from examples.flights.report import write_report
+from examples.flights.story import carriers_of_the_verdict, describe, judge
+from serinus.client import Client
+from serinus.rollouts import ENDS, Phase, RolloutView
+from serinus.sla import Sla
+
+MODEL = "flights"
+SLA_FILE = Path(__file__).with_name("sla.yaml")
+REASONS = {
+    2: "it also knows the delays of the last hours",
+    3: "it also knows the weather, and works out local times itself",
+}
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the environment asks for."""
+
+    start: datetime
+    defect: bool
+    keep: bool
+    home: Path
+    report: Path
+
+    @classmethod
+    def of(cls, env: dict[str, str]) -> Wishes:
+        try:
+            start = datetime.fromisoformat(env.get("START") or "2013-04-01").replace(tzinfo=UTC)
+        except ValueError as error:
+            raise SystemExit(f"START is {env['START']!r}, not a day like 2013-07-01") from error
+        if not datetime(2013, 4, 1, tzinfo=UTC) <= start <= datetime(2013, 11, 1, tzinfo=UTC):
+            raise SystemExit("START must lie from 2013-04-01 (the models train on January to March) to 2013-11-01")
+        home = Path(env.get("SERINUS_HOME") or ".serinus-demo").absolute()
+        report = Path(env.get("REPORT") or "report").absolute()
+        return cls(start, env.get("DEFECT", "1") != "0", env.get("KEEP", "0") == "1", home, report)
+
+
+@contextmanager
+def timed(timeline: Timeline, what: str) -> Iterator[None]:
+    began = time.monotonic()
+    yield
+    timeline.say(f"{what} ({time.monotonic() - began:.1f} s)")
+
+
+def serinus(home: Path, *words: str) -> None:
+    """Run the command line, as a person would."""
+    subprocess.run([sys.executable, "-m", "serinus.cli", "--home", str(home), *words], check=True)
+
+
+def play(wishes: Wishes, client: Client, acts: Sequence[Act], timeline: Timeline) -> tuple[Tally, list[RolloutView]]:
+    """Replay the flights until both rollouts have ended, or the year has."""
+    sla = Sla.from_yaml(SLA_FILE.read_text())
+    stack = client.stack
+    replay = Replay(stack.serving, MODEL, Path(stack.replay_token_file).read_text().strip())
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=timeline.console, transient=True) as progress:
+        bar = progress.add_task("reading the flights", total=None)
+
+        def watch(hour: Hour, rollout: RolloutView | None) -> None:
+            where = "version 1 alone" if rollout is None else f"version {rollout.candidate}: {rollout.phase.value}"
+            sent, failed = replay.tally.sent, replay.tally.failed
+            day = datetime.fromtimestamp(hour.start_ms / 1000, UTC)
+            progress.update(bar, description=f"{day:%d %b %H:00}  {where:24}  {sent:,} requests, {failed} failed")
+
+        director = Director(client, MODEL, acts, timeline, watch)
+        tally = asyncio.run(replay.run(hours(data.load(), wishes.start, sla), director.gate))
+    return tally, [client.rollout(rollout) for rollout in director.rollouts]
+
+
+def tell_end(client: Client, view: RolloutView, timeline: Timeline) -> None:
+    """The end of a rollout, with the guards that carried it."""
+    look = client.evidence_latest(view.id)
+    timeline.say(f"version {view.candidate} against {view.baseline}: {view.phase.value}", style="bold")
+    if look is None:
+        return
+    timeline.say(f"  E = {look.e:.3g} (roll back at {look.limit:g}), {len(look.culprits)} guards named")
+    if view.phase == Phase.ROLLED_BACK:
+        for line in describe(carriers_of_the_verdict(look), look):
+            timeline.say(f"  {line}")
+    elif view.phase not in ENDS:
+        timeline.say(f"  waiting for: {view.waiting_for}")
+
+
+def main() -> int:
+    wishes, timeline = Wishes.of(dict(os.environ)), Timeline(Console())
+    if (wishes.home / "stack.json").exists():
+        serinus(wishes.home, "down")
+    shutil.rmtree(wishes.home, ignore_errors=True)
+    packages = wishes.home / "trained"
+    packages.mkdir(parents=True)
+    try:
+        return _story(wishes, packages, timeline)
+    finally:
+        if wishes.keep:
+            timeline.say(
+                f"still running: `.venv/bin/serinus --home {wishes.home} status` says where; `... down` stops it"
+            )
+        else:
+            serinus(wishes.home, "down")
+
+
+def _story(wishes: Wishes, packages: Path, timeline: Timeline) -> int:
+    with timed(timeline, "read 336,776 flights of 2013 and made their features"):
+        flights = models.prepare(data.load())
+    with timed(timeline, "trained version 1 on January to March: schedule, carrier, route, calendar"):
+        folders = [models.train(1, flights, packages / "1")]
+    with timed(timeline, "started the local stack: controller, serving on Ray Serve, monitor"):
+        serinus(wishes.home, "up", "--controller-port", "0", "--serving-port", "0")
+    with Client(home=wishes.home) as client:
+        with timed(timeline, "registered version 1; it is stable"):
+            client.apply(Sla.from_yaml(SLA_FILE.read_text()))
+            first = client.push(MODEL, folders[0]).version
+            client.promote(MODEL, first, reason="the first version", initial=True)
+        for number in (2, 3):
+            with timed(timeline, f"trained version {number}: {REASONS[number]}"):
+                folders.append(models.train(number, flights, packages / str(number), defect=wishes.defect))
+        timeline.say(models.held_out_table(flights, folders, wishes.start))
+        pushed = [client.push(MODEL, folder).version for folder in folders[1:]]
+        acts = [Act(version, REASONS[number]) for version, number in zip(pushed, (2, 3), strict=True)]
+        began = time.monotonic()
+        tally, rollouts = play(wishes, client, acts, timeline)
+        took = time.monotonic() - began
+        timeline.say(
+            f"replayed {tally.sent:,} flights in {took:.0f} s, {tally.failed} requests failed; {tally.labels:,} labels"
+        )
+        for error in chain(tally.errors):
+            timeline.say(f"  {error}", style="red")
+        for view in rollouts:
+            tell_end(client, view, timeline)
+        with timed(timeline, f"wrote {wishes.report / 'index.html'}"):
+            pages = [(view, client.evidence(view.id)) for view in rollouts]
+            write_report(wishes.report / "index.html", "\n".join(timeline.lines), pages)
+        good, bad = (*rollouts, None, None)[:2]
+        faults = judge(good, bad, tally.failed, tally.refused, wishes.defect)
+    for fault in faults:
+        timeline.say(f"not as it should be: {fault}", style="bold red")
+    timeline.say("not the story that was promised" if faults else "everything went as it should", style="bold")
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
