@@ -1,0 +1,230 @@
+"""Is this folder a package that may be registered? Every reason to refuse, before anything is served.
+
+    python -m serinus.inspect FOLDER     exit 0 and the manifest on stdout, or exit 1 and problem details on stdout
+
+Meant to run in a process of its own, with limits on time and memory: it loads graphs that somebody else has made.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import stat
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import TensorProto, numpy_helper
+
+from serinus.errors import BadInput, InvalidPackage, SerinusError
+from serinus.execute import SAMPLE_TOLERANCE, Executor, parse_raw
+from serinus.package import MAX_FILES, Manifest, Part, read_manifest
+from serinus.tasks import Datatype
+
+__all__ = ["DOMAINS", "MAX_JSON_BYTES", "MAX_PACKAGE_BYTES", "inspect_package", "main"]
+
+DOMAINS = ("", "ai.onnx", "ai.onnx.ml")
+"""Operators that a part may use: the standard's, nothing that would load code."""
+MAX_PACKAGE_BYTES, MAX_JSON_BYTES, MAX_SAMPLE_ROWS = 1 << 30, 4 << 20, 1_000
+
+ELEMENT: dict[Datatype, int] = {
+    "FP32": TensorProto.FLOAT,
+    "FP64": TensorProto.DOUBLE,
+    "INT32": TensorProto.INT32,
+    "INT64": TensorProto.INT64,
+    "BOOL": TensorProto.BOOL,
+    "BYTES": TensorProto.STRING,
+}
+FLOATING = {TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16}
+
+
+def inspect_package(folder: Path) -> Manifest:
+    """The manifest of a package whose files are whole, whose graphs are what it says, and whose sample comes true.
+
+    Raises InvalidPackage that names the file, part or task."""
+    folder = Path(folder)
+    _check_files(folder)
+    manifest = read_manifest(folder)
+    _check_inputs(manifest)
+    for part in manifest.parts:
+        _check_part(manifest, part, folder / part.file)
+    executor = Executor(folder)
+    _check_sample(executor, _json_of(folder / "sample.json"))
+    _check_baseline(manifest, _json_of(folder / "baseline.json"))
+    return manifest
+
+
+def _check_files(folder: Path) -> None:
+    """Sizes and kinds, before a single byte of them is read."""
+    if not folder.is_dir():
+        raise InvalidPackage(f"{folder} is not a folder")
+    total, count = 0, 0
+    for root, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            path = Path(root, name)
+            status = path.lstat()
+            where = path.relative_to(folder).as_posix()
+            if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
+                raise InvalidPackage(f"{where} is neither a file nor a folder; a package has no links")
+            if stat.S_ISDIR(status.st_mode):
+                if where != "parts":
+                    raise InvalidPackage(f"{where}/ is in the package; its only folder is parts/")
+                continue
+            total, count = total + status.st_size, count + 1
+            if path.suffix == ".json" and status.st_size > MAX_JSON_BYTES:
+                raise InvalidPackage(f"{where} has {status.st_size} bytes, more than {MAX_JSON_BYTES}")
+            if total > MAX_PACKAGE_BYTES:
+                raise InvalidPackage(f"with {where} the package has more than {MAX_PACKAGE_BYTES} bytes")
+            if count > MAX_FILES:
+                raise InvalidPackage(f"the package has more than {MAX_FILES} files")
+
+
+def _check_inputs(manifest: Manifest) -> None:
+    """A type that has no missing value cannot be nullable, nor left out when a part reads it."""
+    read = {name for part in manifest.parts for name in part.inputs}
+    for spec in manifest.inputs:
+        if spec.datatype in {"FP32", "FP64", "BYTES"}:
+            continue
+        if spec.nullable or (not spec.required and spec.name in read):
+            raise InvalidPackage(f"input {spec.name!r} may be missing, but {spec.datatype} has no missing value")
+
+
+def _check_part(manifest: Manifest, part: Part, path: Path) -> None:
+    """The graph's inputs and outputs by name and order, its operators, its constants."""
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except Exception as error:  # protobuf's DecodeError lives in a C module, under a name that has moved before
+        raise InvalidPackage(f"part {part.name!r}: {part.file} is not an ONNX graph: {error}") from error
+    constants = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in constants]
+    for kind, found, said in (
+        ("inputs", [value.name for value in inputs], part.inputs),
+        ("outputs", [value.name for value in model.graph.output], part.outputs),
+    ):
+        if found != list(said):
+            raise InvalidPackage(
+                f"part {part.name!r}: the {kind} of its graph are {found}, the manifest says {list(said)}"
+            )
+    raw = {spec.name: spec for spec in manifest.inputs}
+    for value in inputs:
+        spec = raw.get(value.name)
+        if spec is not None and value.type.tensor_type.elem_type != ELEMENT[spec.datatype]:
+            raise InvalidPackage(f"part {part.name!r}: its graph does not read {value.name!r} as {spec.datatype}")
+    for node in (*_nodes(model.graph), *(node for function in model.functions for node in function.node)):
+        if node.domain not in DOMAINS:
+            raise InvalidPackage(f"part {part.name!r}: operator {node.domain}.{node.op_type} is not of {DOMAINS[1:]}")
+    for tensor in _tensors(model.graph):
+        if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
+            raise InvalidPackage(f"part {part.name!r}: constant {tensor.name!r} lies in another file (external data)")
+        if tensor.data_type in FLOATING and not np.isfinite(numpy_helper.to_array(tensor)).all():
+            raise InvalidPackage(f"part {part.name!r}: constant {tensor.name!r} has NaN or infinite values")
+
+
+def _nodes(graph: Any) -> Iterator[Any]:
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                yield from _nodes(inner)
+
+
+def _tensors(graph: Any) -> Iterator[Any]:
+    yield from graph.initializer
+    for sparse in graph.sparse_initializer:
+        yield sparse.values
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield attribute.t
+            yield from attribute.tensors
+            for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+                yield from _tensors(inner)
+
+
+def _json_of(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise InvalidPackage(f"{path.name} is not JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise InvalidPackage(f"{path.name} must be an object")
+    return found
+
+
+def _check_sample(executor: Executor, sample: Mapping[str, Any]) -> None:
+    """Run the sample whole, then row by row: the answers must be the ones it says, whatever the batch."""
+    manifest = executor.manifest
+    columns, expected = sample.get("inputs"), sample.get("outputs")
+    if not isinstance(columns, dict) or not isinstance(expected, dict):
+        raise InvalidPackage('sample.json must be {"inputs": {name: [...]}, "outputs": {task: [...]}}')
+    if expected.keys() != set(manifest.task_names):
+        raise InvalidPackage(
+            f"sample.json has outputs of {sorted(expected)}, the tasks are {sorted(manifest.task_names)}"
+        )
+    try:
+        raw = parse_raw(manifest, columns)
+        found = executor.run(raw)
+        rows = len(next(iter(raw.values())))
+        if not 1 <= rows <= MAX_SAMPLE_ROWS:
+            raise InvalidPackage(f"sample.json has {rows} rows, expected 1 to {MAX_SAMPLE_ROWS}")
+        single = [
+            executor.run({name: column[at : at + 1] for name, column in raw.items()}) for at in range(min(rows, 8))
+        ]
+    except BadInput as error:
+        raise InvalidPackage(f"sample.json: {error.detail}") from error
+    for task in manifest.task_names:
+        _check_output(task, found[task], rows)
+        said = _floats(expected[task], task, rows)
+        if (apart := float(np.abs(found[task] - said).max())) > SAMPLE_TOLERANCE:
+            raise InvalidPackage(f"task {task!r}: the sample says other probabilities, up to {apart:.2g} apart")
+        for at, one in enumerate(single):
+            _check_output(task, one[task], 1)
+            if abs(float(one[task][0]) - float(found[task][at])) > SAMPLE_TOLERANCE:
+                raise InvalidPackage(f"task {task!r}: row {at} of the sample depends on the rows beside it")
+
+
+def _check_output(task: str, found: npt.NDArray[Any], rows: int) -> None:
+    if not isinstance(found, np.ndarray) or found.dtype != np.float32 or found.shape != (rows,):
+        kind, shape = getattr(found, "dtype", type(found).__name__), getattr(found, "shape", None)
+        raise InvalidPackage(f"task {task!r}: its head gives {kind} {shape}, expected float32 {(rows,)}")
+    if not ((found >= 0) & (found <= 1)).all():
+        raise InvalidPackage(f"task {task!r}: its head gives {found.min()} to {found.max()}, expected 0 to 1")
+
+
+def _floats(values: Any, task: str, rows: int) -> npt.NDArray[np.float64]:
+    fine = isinstance(values, list) and len(values) == rows
+    if not fine or not all(isinstance(v, int | float) and math.isfinite(v) for v in values):
+        raise InvalidPackage(f"task {task!r}: sample.json must have {rows} numbers as its outputs")
+    return np.asarray(values, np.float64)
+
+
+def _check_baseline(manifest: Manifest, baseline: Mapping[str, Any]) -> None:
+    tasks = baseline.get("tasks")
+    if not isinstance(tasks, dict) or tasks.keys() != set(manifest.task_names):
+        raise InvalidPackage('baseline.json must have the validation metrics of every task: {"tasks": {task: {...}}}')
+
+
+def main(arguments: list[str]) -> int:
+    """What `python -m serinus.inspect` does. Gives the exit status."""
+    if len(arguments) != 1:
+        print("usage: python -m serinus.inspect FOLDER", file=sys.stderr)
+        return 2
+    try:
+        manifest = inspect_package(Path(arguments[0]))
+    except SerinusError as error:
+        print(json.dumps(error.problem()))
+        return 1
+    except Exception as error:  # whatever a hostile file brought about: the answer is a refusal, never a trace
+        print(json.dumps(InvalidPackage(f"{type(error).__name__}: {error}").problem()))
+        return 1
+    print(manifest.model_dump_json())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

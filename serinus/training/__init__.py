@@ -1,0 +1,43 @@
+"""Training multi-task models and exporting them as packages.
+
+Declare features, learn the preprocess graph, fit, export. Needs `pip install "serinus[training]"`. Never talks to
+a server: `serinus push` does that.
+"""
+
+from serinus.tasks import InputSpec
+from serinus.training.architectures import Architecture, HardSharing, MMoE, MultiTaskNetwork
+from serinus.training.data import Dataset, batches
+from serinus.training.export import export
+from serinus.training.features import Category, Cyclic, Derived, Feature, Lookup, Number
+from serinus.training.metrics import Quality, auc, quality
+from serinus.training.preprocess import Preprocess, learn
+from serinus.training.scalarizers import FixedWeights, Scalarizer, UncertaintyWeights
+from serinus.training.trainer import Epoch, Trained, fit
+
+__all__ = [
+    "Architecture",
+    "Category",
+    "Cyclic",
+    "Dataset",
+    "Derived",
+    "Epoch",
+    "Feature",
+    "FixedWeights",
+    "HardSharing",
+    "InputSpec",
+    "Lookup",
+    "MMoE",
+    "MultiTaskNetwork",
+    "Number",
+    "Preprocess",
+    "Quality",
+    "Scalarizer",
+    "Trained",
+    "UncertaintyWeights",
+    "auc",
+    "batches",
+    "export",
+    "fit",
+    "learn",
+    "quality",
+]
