@@ -1,0 +1,15 @@
+"""The client: what a program does with Serinus, by the names of the commands that a person types.
+
+    client = Client()                        # finds the local stack of `serinus up`
+    version = client.push("ads", folder)
+    client.rollout_start("ads", version.version)
+    answer = client.infer("ads", {"age": [31.0], "country": ["BR"]}, entity="user-7")
+    client.labels("ads", [Label(answer.id, "click", 1)])
+
+It speaks HTTP to the controller and to the serving side, and never imports a room.
+"""
+
+from serinus.client.client import Client
+from serinus.client.views import Answer, Label, LabelsAnswer, ModelView, Refusal, VersionView
+
+__all__ = ["Answer", "Client", "Label", "LabelsAnswer", "ModelView", "Refusal", "VersionView"]

@@ -1,0 +1,69 @@
+"""The client as one object, with the addresses and tokens that it uses."""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import Self
+
+from serinus.client.connection import Connection, local_stack, read_token
+from serinus.client.control import Control
+from serinus.client.inference import Inference
+from serinus.home import Home
+
+__all__ = ["Client"]
+
+
+class Client(Control, Inference):
+    """Speaks to the controller (`api`) and to the serving side (`serving`), both URLs.
+
+    What is left out comes from SERINUS_API, SERINUS_SERVING and SERINUS_TOKEN_FILE, else from the local stack of
+    `home` (None: $SERINUS_HOME, else ~/.serinus). The tokens of a local stack go to that stack alone.
+    `replay`: True for requests and labels of other times than now; a text is the replay token itself."""
+
+    def __init__(
+        self,
+        api: str | None = None,
+        serving: str | None = None,
+        token: str | None = None,
+        home: Path | str | None = None,
+        replay: bool | str = False,
+    ) -> None:
+        super().__init__()
+        self.home = Home(home)
+        self._api_url = api or os.environ.get("SERINUS_API")
+        self._serving_url = serving or os.environ.get("SERINUS_SERVING")
+        self._token, self._replay = token, replay
+
+    @cached_property
+    def api(self) -> Connection:
+        token = self._token
+        if token is None and (file := os.environ.get("SERINUS_TOKEN_FILE")):
+            token = read_token(file)
+        if self._api_url is not None:
+            return Connection(self._api_url, "the controller", token)
+        stack = local_stack(self.home)
+        return Connection(stack.api, "the controller", token or read_token(stack.token_file))
+
+    @cached_property
+    def serving(self) -> Connection:
+        stack = None if self._serving_url is not None else local_stack(self.home)
+        url = self._serving_url or (stack.serving if stack is not None else "")
+        if self._replay is True:
+            token: str | None = read_token((stack or local_stack(self.home)).replay_token_file)
+        else:
+            token = self._replay or None
+        return Connection(url, "the serving side", token)
+
+    def close(self) -> None:
+        """Close the connections that were opened."""
+        for name in ("api", "serving"):
+            if name in self.__dict__:
+                self.__dict__[name].close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -1,0 +1,128 @@
+"""The controller's half of the client: models, versions, rollouts, evidence."""
+
+from __future__ import annotations
+
+import getpass
+import time
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from serinus.client.archive import Progress, archive_bytes, stream_archive
+from serinus.client.connection import RETRIES_S, Connection
+from serinus.client.views import ModelView, VersionView
+from serinus.errors import NotFound
+from serinus.evidence import Evidence
+from serinus.package import read_manifest
+from serinus.rollouts import ENDS, Command, Plan, RolloutView
+from serinus.sla import Sla
+
+__all__ = ["Control"]
+
+
+class Control:
+    """What the controller offers. Reading is tried again when a connection breaks; writing is not."""
+
+    @cached_property
+    def api(self) -> Connection:
+        """The connection to the controller."""
+        raise NotImplementedError
+
+    def _get(self, path: str, **query: Any) -> Any:
+        asked = {name: value for name, value in query.items() if value is not None}
+        return self.api.call("GET", path, waits_s=RETRIES_S[:4], params=asked)
+
+    def apply(self, sla: Sla, pool: str = "default") -> ModelView:
+        """Create a model with this SLA, or give it this SLA from now on."""
+        body = {"sla": sla.model_dump(mode="json"), "pool": pool}
+        self.api.call("PUT", f"/v1/models/{sla.model}", body)
+        return self.model(sla.model)
+
+    def models(self) -> list[ModelView]:
+        return [ModelView.model_validate(each) for each in _rows(self._get("/v1/models"), "models")]
+
+    def model(self, model: str) -> ModelView:
+        return ModelView.model_validate(self._get(f"/v1/models/{model}"))
+
+    def push(self, model: str, folder: Path | str, progress: Progress | None = None) -> VersionView:
+        """Register the package in `folder` as a version. The same package again is the same version.
+
+        Raises InvalidPackage before anything is sent when a file is missing or altered."""
+        folder = Path(folder)
+        manifest = read_manifest(folder)
+        length = archive_bytes(folder, manifest)
+        answer = self.api.call(
+            "POST",
+            f"/v1/models/{model}/versions",
+            content=stream_archive(folder, manifest, progress),
+            headers={"content-type": "application/x-tar", "content-length": str(length)},
+            timeout=600.0,
+        )
+        return VersionView.model_validate(answer)
+
+    def versions(self, model: str) -> list[VersionView]:
+        return [
+            VersionView.model_validate(each) for each in _rows(self._get(f"/v1/models/{model}/versions"), "versions")
+        ]
+
+    def promote(self, model: str, version: int, reason: str = "", initial: bool = False) -> None:
+        """Make a version stable at once. `initial`: the model has no stable yet; else it overrides, with a reason."""
+        self.api.call("POST", f"/v1/models/{model}/promote", {"version": version, "reason": reason, "initial": initial})
+
+    def rollback(self, model: str, reason: str) -> RolloutView | None:
+        """End the active rollout in favour of its baseline; without one make the previous stable version stable again.
+
+        Raises NotFound when there is neither."""
+        view = self.model(model)
+        if view.rollout is not None:
+            return self.command(view.rollout, "rollback", reason)
+        if "previous" not in view.aliases:
+            raise NotFound(f"{model} has no active rollout and no previous version to go back to")
+        self.promote(model, view.aliases["previous"], reason)
+        return None
+
+    def rollout_start(self, model: str, version: int, plan: Plan | None = None, reason: str = "") -> RolloutView:
+        """Give a version shadow and canary traffic. `plan`: None means that of the SLA."""
+        body = {"version": version, "plan": plan and plan.model_dump(mode="json"), "reason": reason}
+        return RolloutView.model_validate(self.api.call("POST", f"/v1/models/{model}/rollouts", body))
+
+    def rollouts(self, model: str | None = None) -> list[RolloutView]:
+        return [RolloutView.model_validate(each) for each in _rows(self._get("/v1/rollouts", model=model), "rollouts")]
+
+    def rollout(self, rollout: str) -> RolloutView:
+        return RolloutView.model_validate(self._get(f"/v1/rollouts/{rollout}"))
+
+    def rollout_wait(self, rollout: str, timeout_s: float, every_s: float = 0.5) -> RolloutView:
+        """The rollout at its end, or as it is after `timeout_s` of wall time."""
+        until = time.monotonic() + timeout_s
+        while (view := self.rollout(rollout)).phase not in ENDS and time.monotonic() < until:
+            time.sleep(every_s)
+        return view
+
+    def command(self, rollout: str, command: Command, reason: str = "", actor: str | None = None) -> RolloutView:
+        """Pause, resume, approve, abort, promote or roll back. `actor`: None means who runs this."""
+        body = {"command": command, "reason": reason, "actor": actor or getpass.getuser()}
+        return RolloutView.model_validate(self.api.call("POST", f"/v1/rollouts/{rollout}/commands", body))
+
+    def evidence(self, rollout: str, after_ms: int | None = None, limit: int | None = None) -> list[Evidence]:
+        """Looks at a rollout, in the order of their ticks. `after_ms`: only later ticks (event time)."""
+        found = self._get(f"/v1/rollouts/{rollout}/evidence", after_ms=after_ms, limit=limit)
+        return [Evidence.model_validate(each) for each in found["evidence"]]
+
+    def evidence_latest(self, rollout: str) -> Evidence | None:
+        """The newest look, or None when there was none yet."""
+        try:
+            found = self._get(f"/v1/rollouts/{rollout}/evidence/latest")
+        except NotFound:
+            return None
+        return found and Evidence.model_validate(found)
+
+    def status(self) -> dict[str, Any]:
+        """Models, active rollouts, replicas and monitors, as the controller knows them."""
+        status: dict[str, Any] = self._get("/v1/status")
+        return status
+
+
+def _rows(answer: Any, name: str) -> list[Any]:
+    rows: list[Any] = answer[name] if isinstance(answer, dict) else answer
+    return rows

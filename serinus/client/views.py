@@ -1,0 +1,100 @@
+"""What the client gives back. A field that it does not know is left out, so that a newer server can say more."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from serinus.sla import Sla
+
+__all__ = ["Answer", "Label", "LabelsAnswer", "ModelView", "Refusal", "VersionView"]
+
+
+class View(BaseModel):
+    """Base of what a server shows."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class VersionView(View):
+    """A version of a model. `created`: False when a push found the same digest registered already."""
+
+    version: int
+    digest: str
+    created: bool = True
+    created_at: float | None = None
+    """Unix seconds."""
+
+
+class ModelView(View):
+    """A model: its SLA, which versions its aliases name, its active rollout, how far its labels are."""
+
+    model: str
+    pool: str = "default"
+    aliases: dict[str, int] = {}
+    sla: Sla | None = None
+    rollout: str | None = None
+    watermark_ms: int | None = None
+
+
+class Refusal(View):
+    """A row that was not accepted, and why."""
+
+    row: int
+    why: str
+
+
+class LabelsAnswer(View):
+    """Labels accepted (on disk before the answer), and the rows that were refused."""
+
+    accepted: int
+    refused: tuple[Refusal, ...] = ()
+
+
+class Answer(View):
+    """What the model answered: `outputs`: task -> probability of each row, shape [n].
+
+    `versions`: task -> version that was to answer; `fallbacks`: task -> what stood in for it, if anything did.
+    `id`: the request's id (UUIDv7), which labels refer to."""
+
+    id: str
+    model: str
+    arm: str = ""
+    epoch: int = 0
+    rollout: str = ""
+    outputs: dict[str, list[float]] = Field(default_factory=dict)
+    versions: dict[str, int] = Field(default_factory=dict)
+    fallbacks: dict[str, str] = Field(default_factory=dict)
+
+    @classmethod
+    def of(cls, body: dict[str, Any]) -> Answer:
+        """From an answer of the Open Inference Protocol v2."""
+        common, outputs = body.get("parameters") or {}, body["outputs"]
+        said = {output["name"]: output.get("parameters") or {} for output in outputs}
+        return cls(
+            id=body["id"],
+            model=body["model_name"],
+            arm=common.get("arm") or "",
+            epoch=common.get("epoch") or 0,
+            rollout=common.get("rollout") or "",
+            outputs={output["name"]: output["data"] for output in outputs},
+            versions={task: its["version"] for task, its in said.items() if "version" in its},
+            fallbacks={task: its["fallback"] for task, its in said.items() if its.get("fallback")},
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """What became known about one task of one row. `known_ms`: event time (Unix ms) at which; None: now."""
+
+    id: str
+    task: str
+    value: float
+    index: int = 0
+    known_ms: int | None = None
+
+    def row(self) -> dict[str, Any]:
+        row: dict[str, Any] = {"id": self.id, "index": self.index, "task": self.task, "value": self.value}
+        return row if self.known_ms is None else {**row, "known_ms": self.known_ms}
