@@ -28,7 +28,7 @@ ALLOWED: dict[Phase, frozenset[Command]] = {
 ends the bake). A paused rollout takes `resume` and what the phase it was paused in takes, but `pause`."""
 
 
-def obey(rollout: Rollout, facts: Facts, ask: Ask, now: float) -> Decision:
+def obey(rollout: Rollout, facts: Facts, ask: Ask, now: float) -> Decision:  # noqa: PLR0911 one return a command
     """The rollout after the command. Raises IllegalMove, with the history, when the phase does not allow it."""
     if ask.command not in _allowed(rollout):
         can = ", ".join(sorted(_allowed(rollout)))

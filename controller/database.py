@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from alembic import command
 from alembic.config import Config
@@ -14,7 +14,10 @@ from sqlalchemy.orm import Session
 
 from serinus.errors import Unavailable
 
-__all__ = ["Database"]
+__all__ = ["Database", "Wake", "wakes"]
+
+Wake = Literal["routes", "facts"]
+"""What a committed transaction tells the rest of the process: a route table, or what decisions rest on, has changed."""
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 MIGRATION_LOCK = 0x5E51_0005
@@ -33,6 +36,7 @@ class Database:
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
         options: dict[str, Any] = {"connect_args": {"timeout": 30}} if self.sqlite else {"pool_pre_ping": True}
         self.engine: Engine = create_engine(parsed, pool_size=8, max_overflow=40, **options)
+        self.listeners: dict[Wake, Callable[[], object]] = {"routes": lambda: None, "facts": lambda: None}
         if self.sqlite:
             _tame_sqlite(self.engine)
 
@@ -50,6 +54,8 @@ class Database:
         with Session(self.engine, expire_on_commit=False) as session, session.begin():
             session.connection(execution_options={"writes": True})
             yield session
+        for wake in sorted(session.info.get("wakes", ())):
+            self.listeners[wake]()
 
     def migrate(self) -> None:
         """Bring the schema to the newest revision; safe when several controllers start at once.
@@ -74,6 +80,11 @@ class Database:
 
     def close(self) -> None:
         self.engine.dispose()
+
+
+def wakes(session: Session, *what: Wake) -> None:
+    """Once this transaction is committed, tell the listeners."""
+    session.info.setdefault("wakes", set()).update(what)
 
 
 def _tame_sqlite(engine: Engine) -> None:

@@ -62,7 +62,7 @@ def _violated(rollout: Rollout, facts: Facts, why: str, now: float) -> Decision:
     return after, actions
 
 
-def _progress(rollout: Rollout, facts: Facts, now: float) -> Decision:
+def _progress(rollout: Rollout, facts: Facts, now: float) -> Decision:  # noqa: PLR0911 one return a phase
     phase, is_open = rollout.phase, waits_for(rollout, facts, now) == ""
     match phase:
         case Phase.PENDING:
@@ -102,9 +102,7 @@ def _loading(rollout: Rollout, facts: Facts, now: float) -> Decision:
     if not missing:
         return begin_shadow(rollout, facts, now)
     if rollout.deadline_at is not None and now > rollout.deadline_at:
-        return end(
-            rollout, Phase.ROLLED_BACK, facts, now, f"the time for loading is over; it still waited for {missing}"
-        )
+        return end(rollout, Phase.ROLLED_BACK, facts, now, f"the time for loading is over; missing: {missing}")
     return rollout, ()
 
 

@@ -17,7 +17,7 @@ FRESH_S = 60.0
 ROLES = ("front", "candidate", "shadow")
 
 
-def waits_for(rollout: Rollout, facts: Facts, now: float) -> str:
+def waits_for(rollout: Rollout, facts: Facts, now: float) -> str:  # noqa: PLR0911 one return a phase
     """What the next transition waits for."""
     plan, phase = rollout.plan, rollout.phase
     match phase:

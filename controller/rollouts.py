@@ -32,10 +32,10 @@ FOLLOWS: dict[Phase, frozenset[Phase]] = {
 class Rollout:
     """One rollout. Everything that a decision leaves behind is in here.
 
-    `step`: how many of the plan's steps have begun; 0 before the canary. `promoted`: the candidate is the stable version.
-    `started_event_ms`: watermark when shadow traffic began, 0 when none was known. `began_event_ms`, `since_event_ms`:
-    first watermark known since shadow traffic, since the present phase or step began; holds count from it.
-    `deadline_at`: wall time until which loading may take. `expires_at`: wall time at which the shares end unless renewed."""
+    `step`: how many of the plan's steps have begun; 0 before the canary. `promoted`: the candidate is stable now.
+    `started_event_ms`: watermark when shadow traffic began, 0 when none was known. `began_event_ms`: first watermark
+    known since then; `since_event_ms`: since the present phase or step began: holds count from it. `deadline_at`: wall
+    time until which loading may take. `expires_at`: wall time at which the shares end unless they are renewed."""
 
     id: str
     model: str

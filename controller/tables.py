@@ -143,6 +143,8 @@ class RolloutRow(Base):
     expires_at: Mapped[float | None]
     verdict: Mapped[str | None]
     history: Mapped[tuple[Move, ...]] = mapped_column(AsJson(tuple[Move, ...]))
+    reason: Mapped[str]
+    actor: Mapped[str]
 
 
 class EvidenceRow(Base):

@@ -125,6 +125,8 @@ def upgrade() -> None:
         sa.Column("expires_at", sa.Double(), nullable=True),
         sa.Column("verdict", sa.String(), nullable=True),
         sa.Column("history", sa.Text(), nullable=False),
+        sa.Column("reason", sa.String(), nullable=False),
+        sa.Column("actor", sa.String(), nullable=False),
         sa.ForeignKeyConstraint(
             ["model", "baseline"],
             ["versions.model", "versions.number"],

@@ -1,0 +1,102 @@
+"""The registry: models with their SLA, immutable numbered versions, and aliases with their history."""
+
+from __future__ import annotations
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from controller.rows import lock_model
+from controller.tables import Alias, AliasMove, Model, Version
+from serinus.errors import InvalidPackage, InvalidSla, NotFound
+from serinus.package import Manifest
+from serinus.sla import Sla
+
+__all__ = ["add_version", "alias_of", "check_covers", "point", "previous_before", "put_model", "version_of"]
+
+
+def put_model(session: Session, sla: Sla, pool: str, now: float) -> Model:
+    """Create the model or give it this SLA and pool. Raises InvalidSla when its stable version lacks a task."""
+    if session.get(Model, sla.model) is None:
+        model = Model(name=sla.model, pool=pool, sla=sla, watermark_ms=None, warm=None, created_at=now)
+        session.add(model)
+        session.flush()
+        return model
+    model = lock_model(session, sla.model)
+    stable = alias_of(session, sla.model, "stable")
+    if stable is not None:
+        lacks = _lacking(sla, version_of(session, sla.model, stable).manifest)
+        if lacks:
+            raise InvalidSla(f"tasks.{lacks[0]}: the stable version, {stable}, has no such task")
+    if model.sla != sla:
+        model.sla = sla
+    model.pool = pool
+    return model
+
+
+def check_covers(sla: Sla, manifest: Manifest) -> None:
+    """Raise InvalidPackage, naming the task, when the SLA speaks of a task that the package lacks."""
+    if lacks := _lacking(sla, manifest):
+        raise InvalidPackage(
+            f"the SLA of {sla.model} names task {lacks[0]!r}; the package has only {list(manifest.task_names)}",
+            "export the package with that task, or take the task out of the SLA first",
+        )
+
+
+def _lacking(sla: Sla, manifest: Manifest) -> list[str]:
+    return sorted(set(sla.tasks) - set(manifest.task_names))
+
+
+def add_version(session: Session, name: str, digest: str, manifest: Manifest, now: float) -> tuple[int, bool]:
+    """(number, created). The same digest again is the same version. Raises NotFound, InvalidPackage."""
+    model = lock_model(session, name)
+    check_covers(model.sla, manifest)
+    query = select(Version.number).where(Version.model == name, Version.digest == digest)
+    if (known := session.scalar(query)) is not None:
+        return known, False
+    number = (session.scalar(select(func.max(Version.number)).where(Version.model == name)) or 0) + 1
+    session.add(Version(model=name, number=number, digest=digest, manifest=manifest, created_at=now))
+    return number, True
+
+
+def version_of(session: Session, model: str, number: int) -> Version:
+    """Raises NotFound."""
+    version = session.get(Version, (model, number))
+    if version is None:
+        raise NotFound(f"model {model!r} has no version {number}")
+    return version
+
+
+def alias_of(session: Session, model: str, alias: str) -> int | None:
+    row = session.get(Alias, (model, alias))
+    return row.version if row else None
+
+
+def point(
+    session: Session, model: str, alias: str, to: int | None, *, why: str, actor: str, now: float, rollout: str | None
+) -> None:
+    """Let the alias point to version `to` (None: nowhere), with a line in its history. Lock the model first."""
+    row = session.get(Alias, (model, alias))
+    was = row.version if row else None
+    if was == to:
+        return
+    if to is None:
+        session.delete(row)
+    elif row is None:
+        session.add(Alias(model=model, alias=alias, version=to))
+    else:
+        row.version = to
+    session.add(
+        AliasMove(model=model, alias=alias, was=was, version=to, rollout=rollout, reason=why, actor=actor, at=now)
+    )
+    session.flush()
+
+
+def previous_before(session: Session, rollout: str) -> int | None:
+    """Where `previous` pointed before this rollout's promotion moved it."""
+    query = (
+        select(AliasMove.was)
+        .where(AliasMove.rollout == rollout, AliasMove.alias == "previous")
+        .order_by(AliasMove.id)
+        .limit(1)
+    )
+    return session.scalar(query)

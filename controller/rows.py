@@ -1,0 +1,102 @@
+"""Rows of rollouts to values and back, and the facts that a decision needs."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+from sqlalchemy import case, func, select
+from sqlalchemy.orm import Session
+
+from controller.rollouts import Ask, Facts, Rollout
+from controller.tables import EvidenceRow, Model, Monitor, Replica, RolloutRow
+from serinus.errors import NotFound
+from serinus.evidence import Evidence
+from serinus.rollouts import Phase
+from serinus.routes import ReplicaReport
+
+__all__ = ["active_rollout", "as_rollout", "lock_model", "lock_rollout", "model_of", "read_facts", "save"]
+
+FIELDS = tuple(field.name for field in fields(Rollout))
+
+
+def as_rollout(row: RolloutRow) -> Rollout:
+    values = {name: getattr(row, name) for name in FIELDS}
+    values["phase"] = Phase(row.phase)
+    values["paused_from"] = Phase(row.paused_from) if row.paused_from else None
+    return Rollout(**values)
+
+
+def save(row: RolloutRow, rollout: Rollout) -> None:
+    """Write the rollout into its row; an ended one makes room for the model's next."""
+    for name in FIELDS:
+        if getattr(row, name) != getattr(rollout, name):
+            setattr(row, name, getattr(rollout, name))
+    row.active_model = rollout.model if rollout.active else None
+
+
+def model_of(session: Session, name: str) -> Model:
+    """Raises NotFound."""
+    if (model := session.get(Model, name)) is None:
+        raise NotFound(f"there is no model {name!r}")
+    return model
+
+
+def lock_model(session: Session, name: str) -> Model:
+    """The model, locked: everything that changes a route goes through here first. Raises NotFound."""
+    model = session.scalars(select(Model).where(Model.name == name).with_for_update()).one_or_none()
+    if model is None:
+        raise NotFound(f"there is no model {name!r}")
+    return model
+
+
+def lock_rollout(session: Session, rollout_id: str) -> tuple[Model, RolloutRow]:
+    """The rollout and its model, both locked, the model first. Raises NotFound."""
+    name = session.scalar(select(RolloutRow.model).where(RolloutRow.id == rollout_id))
+    if name is None:
+        raise NotFound(f"there is no rollout {rollout_id!r}")
+    model = lock_model(session, name)
+    row = session.scalars(select(RolloutRow).where(RolloutRow.id == rollout_id).with_for_update()).one()
+    return model, row
+
+
+def active_rollout(session: Session, model: str) -> Rollout | None:
+    row = session.scalars(select(RolloutRow).where(RolloutRow.active_model == model)).one_or_none()
+    return as_rollout(row) if row else None
+
+
+def latest_evidence(session: Session, rollout_id: str) -> Evidence | None:
+    """The first look that was violated, for a violation is final; else the newest look."""
+    first_violated = case((EvidenceRow.verdict == "violated", -EvidenceRow.tick_ms))
+    query = (
+        select(EvidenceRow.body)
+        .where(EvidenceRow.rollout == rollout_id)
+        .order_by((EvidenceRow.verdict == "violated").desc(), first_violated.desc(), EvidenceRow.tick_ms.desc())
+        .limit(1)
+    )
+    return session.scalars(query).one_or_none()
+
+
+def live_replicas(session: Session, pool: str, now: float) -> tuple[ReplicaReport, ...]:
+    query = select(Replica).where(Replica.pool == pool, Replica.expires_at > now).order_by(Replica.replica)
+    return tuple(
+        ReplicaReport.model_validate(
+            {
+                "replica": row.replica,
+                "role": row.role,
+                "applied": row.applied,
+                "loaded": row.loaded,
+                "failed": row.failed,
+            }
+        )
+        for row in session.scalars(query)
+    )
+
+
+def read_facts(session: Session, model: Model, rollout_id: str, now: float, ask: Ask | None = None) -> Facts:
+    return Facts(
+        evidence=latest_evidence(session, rollout_id),
+        watermark_ms=model.watermark_ms,
+        replicas=live_replicas(session, model.pool, now),
+        monitor_seen_at=session.scalar(select(func.max(Monitor.seen_at))),
+        ask=ask,
+    )
