@@ -1,0 +1,95 @@
+"""`serinus explain`: why a rollout is where it is, move by move, with the numbers."""
+
+from __future__ import annotations
+
+import math
+
+import typer
+
+from serinus.cli.output import AsJson, HomeOption, client_of, console, event_time, print_json, table
+from serinus.cli.rollouts import Which, active_or
+from serinus.evidence import CellEvidence, Evidence
+from serinus.rollouts import Move
+
+__all__ = ["add_to"]
+
+
+def explain(which: Which, home: HomeOption = None, as_json: AsJson = False) -> None:
+    """Tell the chain of moves of a rollout, with the evidence that each rests on."""
+    client = client_of(home)
+    view = active_or(client, which)
+    looks = client.evidence(view.id)
+    found = {look.digest: look for look in looks}
+    if as_json:
+        used = {move.evidence for move in view.history if move.evidence}
+        print_json({"rollout": view, "evidence": [found[digest] for digest in sorted(used & found.keys())]})
+        return
+    console.print(
+        f"[bold]{view.model}[/bold] version {view.candidate} against version {view.baseline}, rollout {view.id}"
+    )
+    for move in view.history:
+        _tell(move, found.get(move.evidence or ""))
+    if view.waiting_for:
+        console.print(f"now {view.phase}, waiting for: {view.waiting_for}")
+        if looks:
+            _show(looks[-1])
+
+
+def _tell(move: Move, look: Evidence | None) -> None:
+    when = event_time(move.event_ms) or "-"
+    console.print(f"\n{when}  {move.start} -> [bold]{move.to}[/bold]  {move.why}  [dim]by {move.actor}[/dim]")
+    if look is not None:
+        _show(look)
+
+
+def _show(look: Evidence) -> None:
+    """The look's sum, then the cells that carried it: the culprits first, then the required ones."""
+    first, last = event_time(look.first_event_ms), event_time(look.watermark_ms)
+    console.print(
+        f"  evidence of {first} to {last}, looked at {event_time(look.tick_ms)}: "
+        f"E = {look.e:.3g}, it rolls back at {look.limit:g}"
+    )
+    culprits = [cell for cell in look.cells if cell.name in look.culprits]
+    others = [cell for cell in look.cells if cell.role == "required" and cell not in culprits]
+    columns = (
+        "cell",
+        "stream",
+        "verdict",
+        "baseline",
+        "candidate",
+        "worse by",
+        "interval",
+        "margin",
+        "E",
+        "labels",
+        "positives",
+    )
+    rows = [_row(cell, cell in culprits) for cell in (*culprits, *others)]
+    table("", columns, rows)
+
+
+def _row(cell: CellEvidence, culprit: bool) -> tuple[object, ...]:
+    low, high = _number(cell.low), _number(cell.high)
+    return (
+        f"[red]{cell.name}[/red]" if culprit else cell.name,
+        cell.stream,
+        f"{cell.verdict} ({cell.why})" if cell.why else cell.verdict,
+        cell.baseline_value,
+        cell.candidate_value,
+        cell.estimate,
+        f"{low} to {high}" if cell.low is not None or cell.high is not None else "",
+        cell.margin,
+        cell.e_violated,
+        cell.labels,
+        cell.positives,
+    )
+
+
+def _number(value: float | None) -> str:
+    if value is None or not math.isfinite(value):
+        return "?"
+    return f"{value:.3g}"
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command()(explain)
