@@ -1,0 +1,1 @@
+"""Real flights with real delays: data, features, labels, three models and an SLA. Decides nothing."""

@@ -1,0 +1,15 @@
+import polars as pl
+import pytest
+
+from examples.flights import data, labels
+from examples.flights.data import Tables
+
+
+@pytest.fixture(scope="session")
+def tables() -> Tables:
+    return data.load()
+
+
+@pytest.fixture(scope="session")
+def truth(tables: Tables) -> pl.DataFrame:
+    return labels.labels(tables.flights)
