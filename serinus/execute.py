@@ -38,6 +38,15 @@ KINDS: dict[Datatype, tuple[type, ...]] = {
     "BOOL": (bool,),
     "BYTES": (str,),
 }
+CASTABLE: dict[Datatype, str] = {
+    "FP32": "fiub",
+    "FP64": "fiub",
+    "INT32": "iu",
+    "INT64": "iu",
+    "BOOL": "b",
+    "BYTES": "OU",
+}
+"""Kinds of numpy arrays that are taken for each type."""
 MISSING: dict[Datatype, Any] = {"FP32": np.nan, "FP64": np.nan, "BYTES": ""}
 
 SAMPLE_TOLERANCE = 1e-4
@@ -74,7 +83,7 @@ def fill(inputs: Iterable[InputSpec], raw: Raw, names: Sequence[str]) -> tuple[d
         array = np.asarray(raw[name])
         if array.shape != (rows, *spec.shape):
             raise BadInput(f"input {name!r} has the shape {array.shape}, expected {(rows, *spec.shape)}")
-        if (array.dtype.kind in "OUS") != (spec.datatype == "BYTES"):
+        if array.dtype.kind not in CASTABLE[spec.datatype]:
             raise BadInput(f"input {name!r} is {array.dtype}, expected {spec.datatype}")
         found[name] = array.astype(DTYPES[spec.datatype], copy=False)
     return found, rows
@@ -98,7 +107,7 @@ def _column(spec: InputSpec, values: Any) -> npt.NDArray[Any]:
     found: list[Any] = []
     for row, value in enumerate(values):
         for cell in _cells(spec, value, row):
-            if cell is None:
+            if cell is None or cell != cell:  # noqa: PLR0124  (NaN)
                 if not spec.nullable:
                     raise BadInput(f"row {row} of input {spec.name!r} is null, which it may not be")
                 cell = MISSING.get(spec.datatype)  # noqa: PLW2901
@@ -107,7 +116,8 @@ def _column(spec: InputSpec, values: Any) -> npt.NDArray[Any]:
             found.append(cell)
     try:
         array = np.empty(len(found), DTYPES[spec.datatype])
-        array[:] = found
+        with np.errstate(over="ignore"):  # beyond float32 is infinite, which a graph must bear anyway
+            array[:] = found
     except (OverflowError, TypeError) as error:
         raise BadInput(f"input {spec.name!r} does not fit {spec.datatype}: {error}") from error
     return array.reshape((len(values), *spec.shape))

@@ -12,35 +12,21 @@ import math
 import os
 import stat
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnx
-from onnx import TensorProto, numpy_helper
 
 from serinus.errors import BadInput, InvalidPackage, SerinusError
 from serinus.execute import SAMPLE_TOLERANCE, Executor, parse_raw
-from serinus.package import MAX_FILES, Manifest, Part, read_manifest
-from serinus.tasks import Datatype
+from serinus.package import MAX_FILES, Manifest, read_manifest
+from serinus.parts import check_part
 
-__all__ = ["DOMAINS", "MAX_JSON_BYTES", "MAX_PACKAGE_BYTES", "inspect_package", "main"]
+__all__ = ["MAX_JSON_BYTES", "MAX_PACKAGE_BYTES", "inspect_package", "main"]
 
-DOMAINS = ("", "ai.onnx", "ai.onnx.ml")
-"""Operators that a part may use: the standard's, nothing that would load code."""
 MAX_PACKAGE_BYTES, MAX_JSON_BYTES, MAX_SAMPLE_ROWS = 1 << 30, 4 << 20, 1_000
-
-ELEMENT: dict[Datatype, int] = {
-    "FP32": TensorProto.FLOAT,
-    "FP64": TensorProto.DOUBLE,
-    "INT32": TensorProto.INT32,
-    "INT64": TensorProto.INT64,
-    "BOOL": TensorProto.BOOL,
-    "BYTES": TensorProto.STRING,
-}
-FLOATING = {TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16}
 
 
 def inspect_package(folder: Path) -> Manifest:
@@ -51,8 +37,9 @@ def inspect_package(folder: Path) -> Manifest:
     _check_files(folder)
     manifest = read_manifest(folder)
     _check_inputs(manifest)
+    _check_roles(manifest)
     for part in manifest.parts:
-        _check_part(manifest, part, folder / part.file)
+        check_part(manifest, part, folder / part.file)
     executor = Executor(folder)
     _check_sample(executor, _json_of(folder / "sample.json"))
     _check_baseline(manifest, _json_of(folder / "baseline.json"))
@@ -94,56 +81,15 @@ def _check_inputs(manifest: Manifest) -> None:
             raise InvalidPackage(f"input {spec.name!r} may be missing, but {spec.datatype} has no missing value")
 
 
-def _check_part(manifest: Manifest, part: Part, path: Path) -> None:
-    """The graph's inputs and outputs by name and order, its operators, its constants."""
-    try:
-        model = onnx.load(path, load_external_data=False)
-    except Exception as error:  # protobuf's DecodeError lives in a C module, under a name that has moved before
-        raise InvalidPackage(f"part {part.name!r}: {part.file} is not an ONNX graph: {error}") from error
-    constants = {tensor.name for tensor in model.graph.initializer}
-    inputs = [value for value in model.graph.input if value.name not in constants]
-    for kind, found, said in (
-        ("inputs", [value.name for value in inputs], part.inputs),
-        ("outputs", [value.name for value in model.graph.output], part.outputs),
-    ):
-        if found != list(said):
-            raise InvalidPackage(
-                f"part {part.name!r}: the {kind} of its graph are {found}, the manifest says {list(said)}"
-            )
-    raw = {spec.name: spec for spec in manifest.inputs}
-    for value in inputs:
-        spec = raw.get(value.name)
-        if spec is not None and value.type.tensor_type.elem_type != ELEMENT[spec.datatype]:
-            raise InvalidPackage(f"part {part.name!r}: its graph does not read {value.name!r} as {spec.datatype}")
-    for node in (*_nodes(model.graph), *(node for function in model.functions for node in function.node)):
-        if node.domain not in DOMAINS:
-            raise InvalidPackage(f"part {part.name!r}: operator {node.domain}.{node.op_type} is not of {DOMAINS[1:]}")
-    for tensor in _tensors(model.graph):
-        if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
-            raise InvalidPackage(f"part {part.name!r}: constant {tensor.name!r} lies in another file (external data)")
-        if tensor.data_type in FLOATING and not np.isfinite(numpy_helper.to_array(tensor)).all():
-            raise InvalidPackage(f"part {part.name!r}: constant {tensor.name!r} has NaN or infinite values")
-
-
-def _nodes(graph: Any) -> Iterator[Any]:
-    for node in graph.node:
-        yield node
-        for attribute in node.attribute:
-            for inner in (attribute.g, *attribute.graphs):
-                yield from _nodes(inner)
-
-
-def _tensors(graph: Any) -> Iterator[Any]:
-    yield from graph.initializer
-    for sparse in graph.sparse_initializer:
-        yield sparse.values
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.HasField("t"):
-                yield attribute.t
-            yield from attribute.tensors
-            for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
-                yield from _tensors(inner)
+def _check_roles(manifest: Manifest) -> None:
+    """A probability comes from a head, and every part is there for a task."""
+    heads = {tensor for part in manifest.parts if part.role == "head" for tensor in part.outputs}
+    for task in manifest.tasks:
+        if task.output not in heads:
+            raise InvalidPackage(f"task {task.name!r}: its output {task.output!r} is not given by a part of role head")
+    needed = {part.name for part in manifest.plan(manifest.task_names)}
+    if idle := [part.name for part in manifest.parts if part.name not in needed]:
+        raise InvalidPackage(f"part {idle[0]!r} is needed by no task")
 
 
 def _json_of(path: Path) -> dict[str, Any]:

@@ -140,7 +140,7 @@ def read_manifest(folder: Path) -> Manifest:
         raise InvalidPackage(f"{MANIFEST} is missing")
     if path.stat().st_size > MAX_MANIFEST_BYTES:
         raise InvalidPackage(f"{MANIFEST} is larger than {MAX_MANIFEST_BYTES} bytes")
-    manifest = _parsed(path.read_text())
+    manifest = _parsed(path.read_bytes())
     present = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()} - {MANIFEST}
     if extra := present - manifest.files.keys():
         raise InvalidPackage(f"{sorted(extra)[0]} is in the package but not in its manifest")
@@ -152,7 +152,7 @@ def read_manifest(folder: Path) -> Manifest:
     return manifest
 
 
-def _parsed(text: str) -> Manifest:
+def _parsed(text: str | bytes) -> Manifest:
     try:
         return Manifest.model_validate_json(text)
     except ValidationError as error:

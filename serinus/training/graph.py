@@ -9,22 +9,14 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from serinus.tasks import Datatype, InputSpec
+from serinus.parts import ELEMENT
+from serinus.tasks import InputSpec
 
-__all__ = ["ELEMENT", "ML", "Graph"]
+__all__ = ["ML", "OPSET", "Graph"]
 
 ML = "ai.onnx.ml"
 IR_VERSION, OPSET, ML_OPSET = 8, 17, 3
 """Old enough for every ONNX Runtime that we accept, new enough for what we use."""
-
-ELEMENT: dict[Datatype, int] = {
-    "FP32": TensorProto.FLOAT,
-    "FP64": TensorProto.DOUBLE,
-    "INT32": TensorProto.INT32,
-    "INT64": TensorProto.INT64,
-    "BOOL": TensorProto.BOOL,
-    "BYTES": TensorProto.STRING,
-}
 
 
 class Graph:

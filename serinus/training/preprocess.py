@@ -6,6 +6,7 @@ There is one computation: training runs the ONNX graph that serving will run, so
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -190,6 +191,6 @@ def _circle(graph: Graph, matrix: str, cyclics: Sequence[Cyclic]) -> str:
 def _vocabulary(category: Category, texts: npt.NDArray[Any]) -> list[str]:
     if category.vocabulary is not None:
         return [word for word in dict.fromkeys(category.vocabulary) if word]
-    words, counts = np.unique(texts.astype(str), return_counts=True)
-    frequent = sorted(zip((-counts).tolist(), words.tolist(), strict=True))
-    return [word for count, word in frequent if word and -count >= category.min_count][: category.limit]
+    counts = Counter(str(text) for text in texts.tolist())
+    frequent = sorted((-count, word) for word, count in counts.items() if word and count >= category.min_count)
+    return [word for _, word in frequent[: category.limit]]

@@ -78,8 +78,9 @@ def fit(
 ) -> Trained:
     """Train `tasks` together on `dataset` and keep the epoch that is best on `validation`.
 
-    `lr`: of all that is shared; `per_task_lr`: of what is a task's own, where it shall differ. `progress` is called
-    after each epoch. The same `seed` gives the same weights. Raises ValueError for tasks without labels."""
+    `lr`: of all that is shared; `per_task_lr`: of what is a task's own, where it shall differ; both fall to 0 along
+    half a cosine. `progress` is called after each epoch. The same `seed` gives the same weights.
+    Raises ValueError for tasks without labels."""
     tasks = tuple(tasks)
     for name in {*tasks, *per_task_lr}:
         if name not in dataset.labels or name not in tasks:
@@ -99,12 +100,13 @@ def fit(
         _start_at(network, rates)
         mix = scalarizer.build(tasks)
         optimiser = torch.optim.Adam(_groups(network, mix, lr, per_task_lr), lr=lr, weight_decay=weight_decay)
+        steps = epochs * math.ceil(len(dataset) / batch_size)
+        cooling = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
         history: list[Epoch] = []
         best: tuple[Epoch, dict[str, Tensor]] | None = None
         for number in range(1, epochs + 1):
             network.train()
-            total = torch.zeros(())
-            steps = 0
+            summed, count = torch.zeros(()), 0
             for rows in batches(len(dataset), batch_size, random):
                 at = torch.from_numpy(rows)
                 logits = network(numbers[at], categories[at])
@@ -115,10 +117,11 @@ def fit(
                 optimiser.zero_grad(set_to_none=True)
                 loss.backward()
                 optimiser.step()
-                total += loss.detach()
-                steps += 1
+                cooling.step()
+                summed += loss.detach()
+                count += 1
             found = _predict(network, held_numbers, held_categories)
-            epoch = _judge(number, float(total) / max(steps, 1), validation, found)
+            epoch = _judge(number, float(summed) / max(count, 1), validation, found)
             history.append(epoch)
             if best is None or epoch.score < best[0].score:
                 best = epoch, copy.deepcopy(network.state_dict())
