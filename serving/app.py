@@ -1,0 +1,83 @@
+"""The Ray Serve application of a pool: three generic deployments, whatever the models are.
+
+`serve.ingress` pickles its class by value: logic lives in other modules, and nothing unpicklable is global here."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from ray import serve
+
+from serving.applied import Group
+from serving.calls import ShadowBatch
+from serving.frontdoor import Door
+from serving.http import App
+from serving.protocol import Output, Tensor
+from serving.replicas import Scorer, ShadowScorer
+from serving.settings import Settings
+
+APPLICATION = "serinus"
+SHADOW_NICENESS = 10
+COMMON: dict[str, Any] = {
+    "ray_actor_options": {"num_cpus": 0},
+    "health_check_period_s": 1.0,
+    "health_check_timeout_s": 10.0,
+    "graceful_shutdown_timeout_s": 5.0,
+    "graceful_shutdown_wait_loop_s": 0.2,
+    "logging_config": {"enable_access_log": False, "log_level": "WARNING"},
+}
+
+
+@serve.ingress()
+class FrontDoor:
+    """Takes HTTP requests and answers them with the stable versions, in this process."""
+
+    async def __init__(self, settings: Settings, candidate: Any, shadow: Any) -> None:  # type: ignore[misc]  # Ray Serve awaits it
+        async def ask(inputs: dict[str, Tensor], groups: tuple[Group, ...]) -> list[Output]:
+            outputs: list[Output] = await candidate.infer.remote(inputs, groups)
+            return outputs
+
+        async def score(batch: ShadowBatch) -> int:
+            unrecorded: int = await shadow.score.remote(batch)
+            return unrecorded
+
+        self._door = Door(settings, ask, score)
+
+    def __serve_build_asgi_app__(self) -> App:
+        return App(self._door)
+
+
+class Candidate:
+    """Answers canary calls. It may crash, hang or eat its memory: front doors then answer from stable."""
+
+    async def __init__(self, settings: Settings) -> None:  # type: ignore[misc]  # Ray Serve awaits it
+        self._scorer = Scorer("candidate", settings)
+
+    async def infer(self, inputs: dict[str, Tensor], groups: tuple[Group, ...]) -> list[Output]:
+        return self._scorer.outputs(inputs, groups)
+
+
+class Shadow:
+    """Scores copies of requests that were answered already, with what the CPU has left."""
+
+    async def __init__(self, settings: Settings) -> None:  # type: ignore[misc]  # Ray Serve awaits it
+        os.nice(SHADOW_NICENESS)
+        self._scorer = ShadowScorer(settings)
+
+    async def score(self, batch: ShadowBatch) -> int:
+        return self._scorer.score(batch)
+
+
+def application(settings: Settings) -> Any:
+    """The application to `serve.run`, under `APPLICATION`."""
+    candidate = serve.deployment(
+        Candidate, name="Candidate", max_ongoing_requests=4, max_queued_requests=4, **COMMON
+    ).bind(settings)
+    shadow = serve.deployment(Shadow, name="Shadow", max_ongoing_requests=4 * settings.front_doors, **COMMON).bind(
+        settings
+    )
+    front = serve.deployment(
+        FrontDoor, name="FrontDoor", num_replicas=settings.front_doors, max_ongoing_requests=256, **COMMON
+    )
+    return front.bind(settings, candidate, shadow)

@@ -1,0 +1,88 @@
+"""A route table in force, together with the engines of its versions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from serinus.errors import InvalidPackage
+from serinus.routes import RouteTable
+from serinus.tasks import InputSpec
+from serving.engine import Engine
+from serving.protocol import Output, Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The tasks that one version answers together."""
+
+    version: int
+    digest: str
+    tasks: tuple[str, ...]
+
+
+class Unfit(InvalidPackage):
+    """A version cannot do what a route table wants of it. `digest` says which."""
+
+    def __init__(self, digest: str, detail: str) -> None:
+        super().__init__(detail)
+        self.digest = digest
+
+
+@dataclass(frozen=True)
+class Applied:
+    """`specs`: every raw input that a version of the table takes. An input that only the candidate has is optional.
+
+    `tasks`: task -> stable version, what a caller may ask for."""
+
+    table: RouteTable
+    engines: dict[str, Engine]
+    specs: dict[str, InputSpec]
+    _groups: dict[tuple[str, tuple[str, ...]], tuple[Group, ...]] = field(default_factory=dict)
+
+    @property
+    def tasks(self) -> dict[str, int]:
+        return self.table.stable
+
+    def groups(self, side: Literal["stable", "candidate"], asked: tuple[str, ...]) -> tuple[Group, ...]:
+        """The asked tasks (() for all) that this side answers, by version. Remembered."""
+        found = self._groups.get((side, asked))
+        if found is None:
+            versions = self.table.stable if side == "stable" else self.table.candidate or {}
+            wanted = [task for task in asked or versions if task in versions]
+            found = tuple(
+                Group(v, self.table.packages[v].digest, tuple(task for task in wanted if versions[task] == v))
+                for v in dict.fromkeys(versions[task] for task in wanted)
+            )
+            self._groups[side, asked] = found
+        return found
+
+    def run(self, inputs: Mapping[str, Tensor], groups: tuple[Group, ...]) -> list[Output]:
+        """The outputs of these groups, computed in this process. Raises what the engine raises."""
+        return run(self.engines, inputs, groups)
+
+
+def run(engines: Mapping[str, Engine], inputs: Mapping[str, Tensor], groups: tuple[Group, ...]) -> list[Output]:
+    """Run each group on its version's engine. Raises KeyError when a version is not loaded here."""
+    return [
+        Output(task, values, group.version)
+        for group in groups
+        for task, values in engines[group.digest].run(inputs, group.tasks).items()
+    ]
+
+
+def apply(table: RouteTable, loaded: Mapping[str, Engine]) -> Applied:
+    """Put a table in force. `loaded`: digest -> engine, of every version of the table.
+
+    Raises Unfit when a version lacks a task that the table gives to it."""
+    specs: dict[str, InputSpec] = {}
+    engines = {table.packages[v].digest: loaded[table.packages[v].digest] for v in sorted(table.versions())}
+    for required, versions in ((True, table.stable), (False, table.candidate or {})):
+        for task, version in versions.items():
+            digest = table.packages[version].digest
+            if task not in engines[digest].manifest.task_names:
+                raise Unfit(digest, f"version {version} of {table.model} has no task {task!r}")
+            for spec in engines[digest].manifest.inputs:
+                specs.setdefault(spec.name, spec if required else spec.model_copy(update={"required": False}))
+    return Applied(table, engines, specs)

@@ -1,0 +1,253 @@
+"""What a front door does with a request: stable in this process, canary by handle, record, answer, shadow."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import time
+import uuid
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from serinus import __version__
+from serinus.errors import BadInput, NotFound, Unavailable
+from serinus.ids import uuid7
+from serinus.records import Arm
+from serving.applied import Applied
+from serving.assignment import arm_of, bucket_of, shadowed, shares
+from serving.canary import Call, CanaryCaller
+from serving.event_times import EventTimes, holds_token
+from serving.labels import Job, LabelDesk, parse_labels
+from serving.marks import Marks
+from serving.protocol import Ask, Output, parse, render
+from serving.recorder import LogWriter, partition_of
+from serving.routes_follower import Follower
+from serving.rows import frames, slices_of
+from serving.settings import Settings
+from serving.shadowing import Copy, SendBatch, ShadowQueue
+
+log = logging.getLogger(__name__)
+
+
+def writer_name(role: str) -> str:
+    """A name that no other process start has."""
+    return f"{role}-{os.getpid()}-{os.urandom(4).hex()}"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request on its way: who, when, which arm."""
+
+    applied: Applied
+    ask: Ask
+    identity: uuid.UUID
+    event_ms: int
+    entity: str
+    arm: Arm
+    shadow: bool
+
+
+class Door:
+    """One front door. Everything runs on one event loop; `candidate` and `shadow` reach the other deployments."""
+
+    def __init__(self, settings: Settings, candidate: Call, shadow: SendBatch) -> None:
+        self.name = writer_name("front")
+        self.follower = Follower("front", self.name, settings)
+        self._settings = settings
+        self._marks = Marks(settings.log, self.name, settings.mark_every_s)
+        self._canary = CanaryCaller(candidate, settings.candidate_deadline_s, settings.candidate_in_flight)
+        self._shadows = ShadowQueue(shadow, self._marks, settings.shadow_queue)
+        self._predictions = LogWriter(settings.log, "predictions", self.name)
+        self._labels = LabelDesk(settings.log, self.name)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._answered = 0
+
+    async def start(self) -> None:
+        """Begin to follow the routes, to send shadow copies and to write marks."""
+        loops: list[Coroutine[Any, Any, None]] = [self.follower.run(), self._shadows.run(), self._marks.keep_writing()]
+        self._tasks = [asyncio.create_task(loop) for loop in loops]
+        for task in self._tasks:
+            task.add_done_callback(_end_if_broken)
+
+    async def stop(self) -> None:
+        """Stop the loops, finish the labels that wait, and write a last mark."""
+        for task in self._tasks:
+            task.remove_done_callback(_end_if_broken)
+            task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._labels.close()
+        await self._marks.write_all(durable=True)
+        self._predictions.close()
+
+    async def infer(self, model: str, body: bytes, authorization: bytes) -> bytes:
+        """Answer one inference request; its rows are in the log before this returns. Raises SerinusError."""
+        began = time.perf_counter_ns()
+        asked = self._asked(self._applied(model), body, authorization)
+        applied, ask, mark = asked.applied, asked.ask, self._marks.of(model)
+        number = mark.begin(asked.event_ms)
+        try:
+            outputs = await self._canary_outputs(asked) if asked.arm == "canary" else None
+            if outputs is None:
+                outputs = applied.run(ask.inputs, applied.groups("stable", ask.tasks))
+            keys = [(asked.identity.bytes, index, asked.entity) for index in range(ask.rows)]
+            slices = slices_of(ask.inputs, applied.table.slices, ask.rows)
+            latency_us = (time.perf_counter_ns() - began) // 1000
+            self._record(asked, outputs, keys, slices, latency_us)
+            if asked.shadow:
+                groups = applied.groups("stable" if asked.arm == "canary" else "candidate", ask.tasks)
+                self._shadows.put(
+                    Copy(applied, groups, ask.inputs, keys, slices, len(body), mark.begin(asked.event_ms))
+                )
+        finally:
+            mark.end(number)
+        self._answered += 1
+        answered = set(ask.tasks or applied.tasks)
+        shown = [output for output in outputs if output.task in answered]
+        return render(asked.identity, asked.arm, applied.table, shown)
+
+    async def labels(self, body: bytes, authorization: bytes) -> bytes:
+        """Take labels; what is accepted, and `complete_to`, is on disk before this returns. Raises SerinusError."""
+        call = parse_labels(body)
+        applied = self._applied(call.model)
+        times = self._times(authorization)
+        tasks = {name: None for engine in applied.engines.values() for name in engine.manifest.task_names}
+        job = Job(call.model, call.labels, tasks, times)
+        if call.complete_to is not None:
+            _bounded(times, call.complete_to.event_ms, "complete_to.event_ms")
+        await self._labels.accept(job)
+        if call.complete_to is not None:
+            self._marks.of(call.model).complete(call.complete_to.source, call.complete_to.event_ms, _wall_ms())
+            try:
+                await self._marks.write(call.model, durable=True)
+            except OSError as error:
+                raise Unavailable(f"complete_to cannot be written: {error}", "send the same call again") from error
+        return msgspec.json.encode({"accepted": job.accepted, "refused": job.refused})
+
+    @property
+    def ready(self) -> bool:
+        """Whether it has heard of its models, from the controller or from disk, and can answer."""
+        return self.follower.synced or bool(self.follower.applied)
+
+    def model_ready(self, model: str) -> bool:
+        return model in self.follower.applied
+
+    def server(self) -> dict[str, Any]:
+        """OIP v2 metadata of the server."""
+        return {"name": "serinus", "version": __version__, "extensions": []}
+
+    def describe(self, model: str) -> dict[str, Any]:
+        """OIP v2 metadata of a model. Raises NotFound."""
+        applied = self._applied(model)
+        inputs = [{"name": s.name, "datatype": s.datatype, "shape": [-1, *s.shape]} for s in applied.specs.values()]
+        return {
+            "name": model,
+            "versions": [str(version) for version in sorted(set(applied.tasks.values()))],
+            "platform": "serinus_onnx",
+            "inputs": inputs,
+            "outputs": [{"name": task, "datatype": "FP32", "shape": [-1]} for task in applied.tasks],
+        }
+
+    def status(self) -> dict[str, Any]:
+        """Epochs, queue length, drops and losses of this process."""
+        models = self.follower.applied
+        return {
+            "replica": self.name,
+            "answered": self._answered,
+            "fallbacks": self._canary.fallbacks,
+            "epochs": {model: applied.table.epoch for model, applied in models.items()},
+            "report": self.follower.report().model_dump(),
+            "shadow": {
+                "queued": len(self._shadows),
+                "sent": self._shadows.sent,
+                "dropped": self._shadows.dropped,
+                "failed": self._shadows.failed,
+            },
+            "lost": {model: dict(self._marks.of(model).lost) for model in models},
+            "outstanding_ms": {model: self._marks.of(model).outstanding_ms for model in models},
+        }
+
+    def _applied(self, model: str) -> Applied:
+        applied = self.follower.applied.get(model)
+        if applied is None:
+            raise NotFound(f"model {model!r} is not served here")
+        return applied
+
+    def _times(self, authorization: bytes) -> EventTimes:
+        return EventTimes(_wall_ms(), holds_token(authorization, self._settings.replay_token_sha256))
+
+    def _asked(self, applied: Applied, body: bytes, authorization: bytes) -> Asked:
+        """Check the request and decide its arm, once. Raises BadInput."""
+        ask = parse(body, applied.specs, applied.tasks)
+        if ask.event_ms is not None:
+            _bounded(self._times(authorization), ask.event_ms, "the request")
+        identity = ask.id or uuid7(_wall_ms() if ask.event_ms is None else ask.event_ms)
+        event_ms = identity.int >> 80
+        table, entity = applied.table, ask.entity or str(identity)
+        canary_bp, shadow_bp = shares(table, time.time())
+        arm = arm_of(bucket_of(table.salt, entity), canary_bp) if canary_bp else "stable"
+        shadow = shadowed(table.salt, identity.bytes, shadow_bp)
+        return Asked(applied, ask, identity, event_ms, entity, arm, shadow)
+
+    async def _canary_outputs(self, asked: Asked) -> list[Output]:
+        """The candidate's outputs; where it fails, stable's, that count as the candidate's: intention to treat.
+
+        Tasks that the candidate's side does not have are stable's in any case."""
+        applied, ask = asked.applied, asked.ask
+        groups = applied.groups("candidate", ask.tasks)
+        meant = {task: group.version for group in groups for task in group.tasks}
+        found = await self._canary.outputs(ask.inputs, groups) if groups else []
+        rest = tuple(task for task in ask.tasks or applied.tasks if found is None or task not in meant)
+        if not rest:
+            return found or []
+        stable = applied.run(ask.inputs, applied.groups("stable", rest))
+        stood_in = [Output(o.task, o.values, meant[o.task], "stable") if o.task in meant else o for o in stable]
+        return [*(found or []), *stood_in]
+
+    def _record(
+        self,
+        asked: Asked,
+        outputs: list[Output],
+        keys: list[tuple[bytes, int, str]],
+        slices: list[dict[str, str]],
+        latency_us: int,
+    ) -> None:
+        """Append the rows of an answer by one write. A failing disk does not stop the answer: the rows are counted."""
+        table = asked.applied.table
+        rows = frames(
+            keys,
+            outputs,
+            slices,
+            arm=asked.arm,
+            rollout=table.rollout or "",
+            epoch=table.epoch,
+            latency_us=latency_us,
+        )
+        try:
+            self._predictions.append(table.model, partition_of(asked.event_ms), b"".join(rows))
+        except OSError as error:
+            log.error("%d rows of %s are lost: %s", len(rows), table.model, error)
+            self._marks.of(table.model).lost["predictions"] += len(rows)
+
+
+def _bounded(times: EventTimes, event_ms: int, what: str) -> None:
+    try:
+        times.check(event_ms, what)
+    except ValueError as error:
+        raise BadInput(str(error)) from error
+
+
+def _wall_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _end_if_broken(task: asyncio.Task[None]) -> None:
+    """A front door without its loops would go on for ever with old routes: let Ray Serve start another one."""
+    if not task.cancelled() and (error := task.exception()):
+        log.critical("a loop of this front door ended: %r", error)
+        os._exit(1)

@@ -1,0 +1,66 @@
+"""What `Candidate` and `Shadow` do: run the versions that they hold, on behalf of the front doors."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+
+from serving.applied import Group, run
+from serving.calls import ShadowBatch
+from serving.frontdoor import writer_name
+from serving.protocol import Output, Tensor
+from serving.recorder import LogWriter, partition_of
+from serving.routes_follower import Follower
+from serving.rows import frames
+from serving.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+class Scorer:
+    """A process that follows the routes and scores what it is sent. Create it on the event loop that it is to use."""
+
+    def __init__(self, role: str, settings: Settings) -> None:
+        self.name = writer_name(role)
+        self.follower = Follower(role, self.name, settings)
+        self._following = asyncio.create_task(self.follower.run())
+
+    def outputs(self, inputs: dict[str, Tensor], groups: tuple[Group, ...]) -> list[Output]:
+        """Raises KeyError when a version is not loaded here (yet)."""
+        if self._following.done():
+            raise RuntimeError("this process no longer follows the routes")
+        return run(self.follower.engines, inputs, groups)
+
+
+class ShadowScorer(Scorer):
+    """Scores copies and records them, arm `shadow`, with the keys and slices of their requests."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__("shadow", settings)
+        self._predictions = LogWriter(settings.log, "predictions", self.name)
+
+    def score(self, batch: ShadowBatch) -> int:
+        """Score and record a batch by one run a version. Returns how many rows could not be written."""
+        began = time.perf_counter_ns()
+        outputs = self.outputs(batch.inputs, batch.groups)
+        rows = frames(
+            batch.keys,
+            outputs,
+            batch.slices,
+            arm="shadow",
+            rollout=batch.rollout,
+            epoch=batch.epoch,
+            latency_us=(time.perf_counter_ns() - began) // 1000,
+        )
+        hours: dict[str, list[bytes]] = {}
+        for (identity, _index, _entity), row in zip(batch.keys, rows, strict=True):
+            hours.setdefault(partition_of(int.from_bytes(identity[:6], "big")), []).append(row)
+        unwritten = 0
+        for hour, parts in hours.items():
+            try:
+                self._predictions.append(batch.model, hour, b"".join(parts))
+            except OSError as error:
+                log.error("%d shadow rows of %s are lost: %s", len(parts), batch.model, error)
+                unwritten += len(parts)
+        return unwritten

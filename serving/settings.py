@@ -1,0 +1,77 @@
+"""What one serving pool is told by its environment."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from serinus.errors import BadInput
+from serinus.tasks import NAME
+
+REPLAY_DIGEST = r"^([0-9a-f]{64})?$"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of a pool; sent to every replica, so nothing secret is in it (`token_file` only names the file).
+
+    `api`: base URL of the controller. `log`: folder of the logs. `routes_cache`: folder of the last route tables.
+    `replay_token_sha256`: hex digest of the token whose bearer may use any event time; "" means nobody may."""
+
+    home: Path
+    api: str
+    token_file: Path | None
+    log: Path
+    pool: str = "default"
+    http_port: int = 8000
+    front_doors: int = 1
+    replay_token_sha256: str = ""
+    routes_cache: Path = Path("routes")
+    candidate_deadline_s: float = 0.25
+    candidate_in_flight: int = 16
+    shadow_queue: int = 2048
+    mark_every_s: float = 0.25
+    poll_s: float = 25.0
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> Settings:
+        """Read SERINUS_* variables. Raises BadInput that names the variable."""
+        home = Path(env.get("SERINUS_HOME", ".serinus")).absolute()
+        token = env.get("SERINUS_TOKEN_FILE")
+        replay = env.get("SERINUS_REPLAY_TOKEN_SHA256", "").lower()
+        if not re.fullmatch(REPLAY_DIGEST, replay):
+            raise BadInput("SERINUS_REPLAY_TOKEN_SHA256 must be 64 hex digits: the SHA-256 of the replay token")
+        pool = env.get("SERINUS_POOL", "default")
+        if not re.fullmatch(NAME, pool):
+            raise BadInput(f"SERINUS_POOL is {pool!r}, expected a name like {NAME}")
+        return cls(
+            home=home,
+            api=_url(env.get("SERINUS_API", "http://127.0.0.1:8100")),
+            token_file=Path(token).absolute() if token else None,
+            log=Path(env.get("SERINUS_LOG") or home / "log").absolute(),
+            pool=pool,
+            http_port=_whole(env, "SERINUS_HTTP_PORT", 8000, 1, 65_535),
+            front_doors=_whole(env, "SERINUS_FRONT_DOORS", 1, 1, 64),
+            replay_token_sha256=replay,
+            routes_cache=Path(env.get("SERINUS_ROUTES_CACHE") or home / "routes" / pool).absolute(),
+            candidate_deadline_s=_whole(env, "SERINUS_CANDIDATE_DEADLINE_MS", 250, 1, 60_000) / 1000,
+        )
+
+    def token(self) -> str:
+        """The bearer token of this process; read again each time, so that it can be changed. Raises OSError."""
+        return self.token_file.read_text().strip() if self.token_file else ""
+
+
+def _whole(env: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:
+    text = env.get(name, str(default))
+    if not re.fullmatch(r"\d{1,6}", text) or not low <= int(text) <= high:
+        raise BadInput(f"{name} is {text!r}, expected a whole number from {low} to {high}")
+    return int(text)
+
+
+def _url(text: str) -> str:
+    if not re.match(r"^https?://[^/]", text):
+        raise BadInput(f"SERINUS_API is {text!r}, expected the controller's base URL, such as http://127.0.0.1:8100")
+    return text.rstrip("/")
