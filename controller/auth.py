@@ -45,6 +45,8 @@ def ensure_tokens(db: Database, path: Path) -> None:
         raise BadInput(
             f'SERINUS_TOKENS_FILE {path}: expected JSON [{{"name", "role", "sha256"}}]: {str(error).splitlines()[0]}'
         ) from error
+    if not tokens:
+        raise BadInput(f"SERINUS_TOKENS_FILE {path} lists no token", "list one at least, or do not set the variable")
     if len({token.name for token in tokens}) < len(tokens) or len({token.sha256 for token in tokens}) < len(tokens):
         raise BadInput(f"SERINUS_TOKENS_FILE {path}: a name or a token is in it twice")
     with db.write() as session:

@@ -10,11 +10,12 @@ from typing import Any, Literal
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.orm import Session
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import DeclarativeBase, Session
 
 from serinus.errors import Unavailable
 
-__all__ = ["Database", "Wake", "wakes"]
+__all__ = ["Database", "Wake", "upsert", "wakes"]
 
 Wake = Literal["routes", "facts"]
 """What a committed transaction tells the rest of the process: a route table, or what decisions rest on, has changed."""
@@ -85,6 +86,25 @@ class Database:
 def wakes(session: Session, *what: Wake) -> None:
     """Once this transaction is committed, tell the listeners."""
     session.info.setdefault("wakes", set()).update(what)
+
+
+def upsert(
+    session: Session,
+    table: type[DeclarativeBase],
+    key: dict[str, Any],
+    values: dict[str, Any],
+    first_stays: bool = False,
+) -> None:
+    """Insert the row, or give the row of that key these values, also while somebody else does the same.
+
+    `first_stays`: a row that is there already stays as it is."""
+    insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
+    statement: Any = insert(table).values({**key, **values})
+    if first_stays:
+        statement = statement.on_conflict_do_nothing(index_elements=list(key))
+    else:
+        statement = statement.on_conflict_do_update(index_elements=list(key), set_=values)
+    session.execute(statement)
 
 
 def _tame_sqlite(engine: Engine) -> None:

@@ -14,7 +14,18 @@ from serinus.evidence import Evidence
 from serinus.rollouts import Phase
 from serinus.routes import ReplicaReport
 
-__all__ = ["active_rollout", "as_rollout", "lock_model", "lock_rollout", "model_of", "read_facts", "save"]
+__all__ = [
+    "active_rollout",
+    "as_rollout",
+    "latest_evidence",
+    "lock_model",
+    "lock_rollout",
+    "model_of",
+    "read_facts",
+    "report_of",
+    "rollout_row",
+    "save",
+]
 
 FIELDS = tuple(field.name for field in fields(Rollout))
 
@@ -59,6 +70,13 @@ def lock_rollout(session: Session, rollout_id: str) -> tuple[Model, RolloutRow]:
     return model, row
 
 
+def rollout_row(session: Session, rollout_id: str) -> RolloutRow:
+    """Raises NotFound."""
+    if (row := session.get(RolloutRow, rollout_id)) is None:
+        raise NotFound(f"there is no rollout {rollout_id!r}")
+    return row
+
+
 def active_rollout(session: Session, model: str) -> Rollout | None:
     row = session.scalars(select(RolloutRow).where(RolloutRow.active_model == model)).one_or_none()
     return as_rollout(row) if row else None
@@ -78,18 +96,12 @@ def latest_evidence(session: Session, rollout_id: str) -> Evidence | None:
 
 def live_replicas(session: Session, pool: str, now: float) -> tuple[ReplicaReport, ...]:
     query = select(Replica).where(Replica.pool == pool, Replica.expires_at > now).order_by(Replica.replica)
-    return tuple(
-        ReplicaReport.model_validate(
-            {
-                "replica": row.replica,
-                "role": row.role,
-                "applied": row.applied,
-                "loaded": row.loaded,
-                "failed": row.failed,
-            }
-        )
-        for row in session.scalars(query)
-    )
+    return tuple(report_of(row) for row in session.scalars(query))
+
+
+def report_of(row: Replica) -> ReplicaReport:
+    told = {name: getattr(row, name) for name in ReplicaReport.model_fields}
+    return ReplicaReport.model_validate(told)
 
 
 def read_facts(session: Session, model: Model, rollout_id: str, now: float, ask: Ask | None = None) -> Facts:

@@ -1,0 +1,60 @@
+"""Request bodies are bounded before anybody parses them."""
+
+from __future__ import annotations
+
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from serinus.errors import TooLarge
+
+__all__ = ["BoundedBodies"]
+
+MAX_BYTES = 1 << 20
+MAX_EXCHANGE_BYTES = 64 << 20
+
+
+class BoundedBodies:
+    """Reads the body of every request up to its limit; an upload of a package is bounded where it is streamed."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] in ("GET", "HEAD") or _streams(scope):
+            await self.app(scope, receive, send)
+            return
+        limit = MAX_EXCHANGE_BYTES if scope["path"] == "/v1/monitor/exchange" else MAX_BYTES
+        body = bytearray()
+        more = True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+            if len(body) > limit:
+                error = TooLarge(f"the body is larger than {limit} bytes")
+                answer = JSONResponse(error.problem(), error.status, media_type="application/problem+json")
+                answer.headers["connection"] = "close"  # the rest of the body is not worth reading
+                await answer(scope, receive, send)
+                return
+        await self.app(scope, _replaying(bytes(body), receive), send)
+
+
+def _streams(scope: Scope) -> bool:
+    path: str = scope["path"]
+    return scope["method"] == "POST" and path.startswith("/v1/models/") and path.endswith("/versions")
+
+
+def _replaying(body: bytes, receive: Receive) -> Receive:
+    """First the body that was read, then whatever comes (a disconnect)."""
+    given = False
+
+    async def replay() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replay

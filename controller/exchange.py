@@ -1,0 +1,71 @@
+"""What monitors bring is kept, and what they should look at."""
+
+from __future__ import annotations
+
+import logging
+
+from sqlalchemy import func, or_, select, update
+from sqlalchemy.orm import Session
+
+from controller.database import upsert, wakes
+from controller.tables import EvidenceRow, Model, Monitor, RolloutRow
+from serinus.evidence import Evidence, MonitorReport, MonitorWork, WorkItem
+from serinus.rollouts import Phase
+
+__all__ = ["keep", "work"]
+
+log = logging.getLogger(__name__)
+WATCHED = frozenset({Phase.SHADOW, Phase.CANARY, Phase.RAMP, Phase.BAKE, Phase.PAUSED, Phase.AWAITING_APPROVAL})
+
+
+def keep(session: Session, report: MonitorReport, now: float) -> None:
+    """Keep the first evidence of each tick, and the farthest watermarks. Evidence that nobody asked for is ignored."""
+    upsert(session, Monitor, {"name": report.monitor}, {"seen_at": now})
+    for name, watermark in report.watermarks_ms.items():
+        behind = or_(Model.watermark_ms.is_(None), Model.watermark_ms < watermark)
+        session.execute(update(Model).where(Model.name == name, behind).values(watermark_ms=watermark))
+    active = {row.id: row for row in session.scalars(select(RolloutRow).where(RolloutRow.active_model.is_not(None)))}
+    for evidence in report.evidence:
+        row = active.get(evidence.rollout)
+        if row is None or not _fits(row, evidence):
+            log.info("evidence for %s at %d is of no use", evidence.rollout, evidence.tick_ms)
+            continue
+        values = {"verdict": evidence.verdict, "monitor": report.monitor, "received_at": now, "body": evidence}
+        key = {"rollout": evidence.rollout, "tick_ms": evidence.tick_ms}
+        upsert(session, EvidenceRow, key, values, first_stays=True)
+    wakes(session, "facts")
+
+
+def _fits(row: RolloutRow, evidence: Evidence) -> bool:
+    theirs = (evidence.model, evidence.baseline, evidence.candidate)
+    return theirs == (row.model, row.baseline, row.candidate)
+
+
+def work(session: Session) -> MonitorWork:
+    """Every rollout whose candidate has shares. In the bake, too, the candidate is the new version."""
+    newest = dict(
+        session.execute(
+            select(EvidenceRow.rollout, func.max(EvidenceRow.tick_ms))
+            .join(RolloutRow, RolloutRow.id == EvidenceRow.rollout)
+            .where(RolloutRow.active_model.is_not(None))
+            .group_by(EvidenceRow.rollout)
+        )
+        .tuples()
+        .all()
+    )
+    query = select(RolloutRow).where(RolloutRow.active_model.is_not(None)).order_by(RolloutRow.started_at)
+    items = [
+        WorkItem(
+            rollout=row.id,
+            model=row.model,
+            sla=row.sla,
+            baseline=row.baseline,
+            candidate=row.candidate,
+            alpha=row.plan.alpha,
+            started_event_ms=row.started_event_ms or 0,
+            last_tick_ms=newest.get(row.id),
+        )
+        for row in session.scalars(query)
+        if row.phase in WATCHED and row.started_event_ms is not None
+    ]
+    return MonitorWork(rollouts=tuple(items), models=tuple(session.scalars(select(Model.name).order_by(Model.name))))

@@ -1,0 +1,59 @@
+"""What replicas report, how long it counts, and which route tables they lack."""
+
+from __future__ import annotations
+
+from sqlalchemy import delete, select, update
+from sqlalchemy.orm import Session
+
+from controller.database import upsert, wakes
+from controller.tables import Model, Replica, Route
+from serinus.routes import Watched, WatchRequest
+
+__all__ = ["gone", "newer", "record"]
+
+GRACE_S = 15.0
+"""Wall seconds beyond the end of its poll within which a replica must call again to count as live."""
+FORGET_S = 3600.0
+
+
+def record(session: Session, pool: str, request: WatchRequest, now: float) -> None:
+    """Keep the report; decisions are woken when it says something new."""
+    report = request.report
+    row = session.get(Replica, (pool, report.replica))
+    news = row is None or (row.role, row.loaded, row.failed) != (report.role, report.loaded, report.failed)
+    news = news or (row is not None and row.expires_at <= now)
+    upsert(
+        session,
+        Replica,
+        {"pool": pool, "replica": report.replica},
+        {
+            "role": report.role,
+            "applied": report.applied,
+            "loaded": report.loaded,
+            "failed": report.failed,
+            "seen_at": now,
+            "expires_at": now + request.wait_s + GRACE_S,
+        },
+    )
+    if news:
+        session.execute(delete(Replica).where(Replica.expires_at < now - FORGET_S))
+        wakes(session, "facts")
+
+
+def gone(session: Session, pool: str, replica: str, seen_at: float, now: float) -> None:
+    """Its connection broke: it no longer counts, unless it has called again since `seen_at`."""
+    session.execute(
+        update(Replica)
+        .where(Replica.pool == pool, Replica.replica == replica, Replica.seen_at == seen_at)
+        .values(expires_at=now)
+    )
+    wakes(session, "facts")
+
+
+def newer(session: Session, pool: str, known: dict[str, int]) -> tuple[Watched, bool]:
+    """The tables of the pool whose epoch is not the one known, and whether there is anything to tell."""
+    query = select(Route.model, Route.epoch).join(Model, Model.name == Route.model).where(Model.pool == pool)
+    epochs = {row.model: row.epoch for row in session.execute(query.order_by(Route.model))}
+    other = [model for model, epoch in epochs.items() if known.get(model) != epoch]
+    tables = session.scalars(select(Route.body).where(Route.model.in_(other)).order_by(Route.model)) if other else ()
+    return Watched(tables=tuple(tables), models=tuple(epochs)), bool(other or known.keys() - epochs.keys())

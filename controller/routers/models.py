@@ -1,0 +1,55 @@
+"""Models: their SLA and pool, and what is stable."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from sqlalchemy import select
+
+from controller.advance import promote_now
+from controller.registry import put_model
+from controller.rollouts import Ask
+from controller.routes import publish
+from controller.rows import model_of
+from controller.services import Admin, Used
+from controller.tables import Model
+from controller.views import model_view
+from controller.words import ModelBody, ModelSaved, ModelView, PromoteBody
+from serinus.errors import BadInput
+from serinus.tasks import Name
+
+__all__ = ["router"]
+
+router = APIRouter(prefix="/v1/models", tags=["models"])
+
+
+@router.put("/{model}")
+def put(model: Name, body: ModelBody, services: Used, _caller: Admin) -> ModelSaved:
+    """Create the model, or give it this SLA and pool. A rollout that is active keeps the SLA it began with."""
+    if body.sla.model != model:
+        raise BadInput(f"sla.model is {body.sla.model!r}, the URL says {model!r}")
+    with services.db.write() as session:
+        publish(session, put_model(session, body.sla, body.pool, services.clock()), services.store.uri)
+    return ModelSaved(model=model, pool=body.pool)
+
+
+@router.get("")
+def list_models(services: Used, _caller: Admin) -> list[ModelView]:
+    with services.db.read() as session:
+        return [model_view(session, row) for row in session.scalars(select(Model).order_by(Model.name))]
+
+
+@router.get("/{model}")
+def get(model: Name, services: Used, _caller: Admin) -> ModelView:
+    with services.db.read() as session:
+        return model_view(session, model_of(session, model))
+
+
+@router.post("/{model}/promote")
+def promote(model: Name, body: PromoteBody, services: Used, caller: Admin) -> ModelView:
+    """Make a version stable at once: the first one (`initial`), or as an override, which needs a reason."""
+    ask = Ask("promote", body.reason, body.actor or caller.name)
+    with services.db.write() as session:
+        promote_now(
+            session, model, body.version, services.store.uri, ask=ask, initial=body.initial, now=services.clock()
+        )
+        return model_view(session, model_of(session, model))

@@ -1,0 +1,92 @@
+"""Rollouts: started, watched, commanded; and their evidence."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from sqlalchemy import select
+
+from controller.advance import advance, start
+from controller.rollouts import Ask
+from controller.rows import latest_evidence, model_of, rollout_row
+from controller.services import Admin, Used
+from controller.tables import EvidenceRow, RolloutRow
+from controller.views import rollout_view
+from controller.words import CommandBody, EvidencePage, StartBody
+from serinus.errors import NotFound
+from serinus.evidence import Evidence
+from serinus.rollouts import RolloutView
+from serinus.tasks import Name
+
+__all__ = ["router"]
+
+router = APIRouter(prefix="/v1", tags=["rollouts"])
+
+
+@router.post("/models/{model}/rollouts", status_code=201)
+def begin(model: Name, body: StartBody, services: Used, caller: Admin) -> RolloutView:
+    """Roll out a version against the stable one. One rollout of a model is active at a time."""
+    now, who = services.clock(), body.actor or caller.name
+    with services.db.write() as session:
+        rollout = start(session, model, body.version, body.plan, why=body.reason, actor=who, now=now)
+        return rollout_view(session, rollout_row(session, rollout.id), now)
+
+
+@router.get("/rollouts")
+def list_rollouts(
+    services: Used, _caller: Admin, model: Name | None = None, limit: Annotated[int, Query(ge=1, le=1000)] = 100
+) -> list[RolloutView]:
+    """Rollouts, of one model or of all, the newest first."""
+    query = select(RolloutRow).order_by(RolloutRow.started_at.desc()).limit(limit)
+    if model is not None:
+        query = query.where(RolloutRow.model == model)
+    with services.db.read() as session:
+        if model is not None:
+            model_of(session, model)
+        return [rollout_view(session, row, services.clock()) for row in session.scalars(query)]
+
+
+@router.get("/rollouts/{rollout_id}")
+def get(rollout_id: str, services: Used, _caller: Admin) -> RolloutView:
+    with services.db.read() as session:
+        return rollout_view(session, rollout_row(session, rollout_id), services.clock())
+
+
+@router.post("/rollouts/{rollout_id}/commands")
+def command(rollout_id: str, body: CommandBody, services: Used, caller: Admin) -> RolloutView:
+    """Pause, resume, approve, abort, promote or roll back; 409 with the history when the phase does not allow it."""
+    ask = Ask(body.command, body.reason, body.actor or caller.name)
+    advance(services.db, rollout_id, services.store.uri, services.clock(), ask=ask)
+    with services.db.read() as session:
+        return rollout_view(session, rollout_row(session, rollout_id), services.clock())
+
+
+@router.get("/rollouts/{rollout_id}/evidence")
+def evidence(
+    rollout_id: str,
+    services: Used,
+    _caller: Admin,
+    after_ms: int = -1,
+    limit: Annotated[int, Query(ge=1, le=5000)] = 500,
+) -> EvidencePage:
+    """Looks after the tick `after_ms`, in order."""
+    query = (
+        select(EvidenceRow.body)
+        .where(EvidenceRow.rollout == rollout_id, EvidenceRow.tick_ms > after_ms)
+        .order_by(EvidenceRow.tick_ms)
+        .limit(limit)
+    )
+    with services.db.read() as session:
+        rollout_row(session, rollout_id)
+        return EvidencePage(evidence=tuple(session.scalars(query)))
+
+
+@router.get("/rollouts/{rollout_id}/evidence/latest")
+def newest_evidence(rollout_id: str, services: Used, _caller: Admin) -> Evidence:
+    """The look that counts now: the first that was violated, else the newest."""
+    with services.db.read() as session:
+        rollout_row(session, rollout_id)
+        if (found := latest_evidence(session, rollout_id)) is None:
+            raise NotFound(f"rollout {rollout_id} has no evidence yet", "it comes with the first tick of labels")
+        return found

@@ -1,0 +1,56 @@
+"""What a request handler may use, and who may call it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from anyio import CapacityLimiter
+from fastapi import Depends, Request
+
+from controller.auth import Caller, Role, authenticate
+from controller.bell import Bell
+from controller.database import Database
+from controller.reconciler import Reconciler
+from controller.store import PackageStore
+
+__all__ = ["Admin", "Monitoring", "Replicating", "Services", "Used"]
+
+
+@dataclass(slots=True)
+class Services:
+    """`clock`: wall time, Unix seconds. `pushes`: how many packages are inspected at once."""
+
+    db: Database
+    store: PackageStore
+    clock: Callable[[], float] = time.time
+    bell: Bell = field(default_factory=Bell)
+    pushes: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(2))
+    reconciler: Reconciler = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.reconciler = Reconciler(self.db, self.store.uri, self.clock, self.bell.ring)
+        self.db.listeners = {"routes": self.bell.ring, "facts": self.reconciler.nudge}
+
+
+def _services(request: Request) -> Services:
+    services: Services = request.app.state.services
+    return services
+
+
+Used = Annotated[Services, Depends(_services)]
+
+
+def _needs(*roles: Role) -> Callable[[Request, Services], Caller]:
+    def check(request: Request, services: Used) -> Caller:
+        with services.db.read() as session:
+            return authenticate(session, request.headers.get("authorization"), frozenset(roles))
+
+    return check
+
+
+Admin = Annotated[Caller, Depends(_needs("admin"))]
+Replicating = Annotated[Caller, Depends(_needs("replica"))]
+Monitoring = Annotated[Caller, Depends(_needs("monitor"))]

@@ -1,0 +1,47 @@
+"""Rows as the API shows them."""
+
+from __future__ import annotations
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from controller.gates import waits_for
+from controller.rows import as_rollout, model_of, read_facts
+from controller.tables import Alias, AliasMove, Model, RolloutRow, Route
+from controller.words import AliasView, ModelView
+from serinus.rollouts import RolloutView
+
+__all__ = ["model_view", "rollout_view"]
+
+
+def model_view(session: Session, model: Model) -> ModelView:
+    moves = select(AliasMove).where(AliasMove.model == model.name).order_by(AliasMove.id)
+    return ModelView(
+        model=model.name,
+        pool=model.pool,
+        sla=model.sla,
+        aliases={row.alias: row.version for row in session.scalars(select(Alias).where(Alias.model == model.name))},
+        alias_history=tuple(
+            AliasView(
+                alias=move.alias,
+                was=move.was,
+                version=move.version,
+                rollout=move.rollout,
+                reason=move.reason,
+                actor=move.actor,
+                at=move.at,
+            )
+            for move in session.scalars(moves)
+        ),
+        epoch=session.scalar(select(Route.epoch).where(Route.model == model.name)),
+        rollout=session.scalar(select(RolloutRow.id).where(RolloutRow.active_model == model.name)),
+        watermark_ms=model.watermark_ms,
+    )
+
+
+def rollout_view(session: Session, row: RolloutRow, now: float) -> RolloutView:
+    rollout = as_rollout(row)
+    if not rollout.active:
+        return rollout.view("nothing: it has ended")
+    facts = read_facts(session, model_of(session, row.model), row.id, now)
+    return rollout.view(waits_for(rollout, facts, now) or "nothing: it goes on at once")

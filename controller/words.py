@@ -1,0 +1,132 @@
+"""The bodies of requests and answers that only this API has."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from controller.auth import Role
+from serinus.evidence import Evidence
+from serinus.rollouts import Command, Plan, RolloutView
+from serinus.routes import ReplicaReport
+from serinus.sla import Sla
+from serinus.tasks import Name, Word
+
+__all__ = [
+    "CommandBody",
+    "EvidencePage",
+    "ModelBody",
+    "ModelView",
+    "MonitorView",
+    "PromoteBody",
+    "Pushed",
+    "ReplicaView",
+    "StartBody",
+    "Status",
+    "VersionView",
+]
+
+Reason = Annotated[str, Field(max_length=2000)]
+Actor = Annotated[str, Field(max_length=200)]
+
+
+class ModelBody(Word):
+    sla: Sla
+    pool: Name = "default"
+
+
+class ModelSaved(Word):
+    model: Name
+    pool: Name
+
+
+class AliasView(Word):
+    """One move of an alias, in the history of a model."""
+
+    alias: str
+    was: int | None
+    version: int | None
+    rollout: str | None
+    reason: str
+    actor: str
+    at: float
+
+
+class ModelView(Word):
+    """`rollout`: id of the active one. `epoch`: of its route table. `watermark_ms`: event time of its labels."""
+
+    model: Name
+    pool: Name
+    sla: Sla
+    aliases: dict[str, int]
+    alias_history: tuple[AliasView, ...]
+    epoch: int | None
+    rollout: str | None
+    watermark_ms: int | None
+
+
+class Pushed(Word):
+    version: int
+    digest: str
+    created: bool
+
+
+class VersionView(Word):
+    version: int
+    digest: str
+    tasks: tuple[str, ...]
+    provenance: dict[str, str]
+    created_at: float
+
+
+class PromoteBody(Word):
+    version: Annotated[int, Field(ge=1)]
+    reason: Reason = ""
+    initial: bool = False
+    actor: Actor = ""
+
+
+class StartBody(Word):
+    """`plan`: None takes the one of the SLA. `actor`: None takes the name of the token."""
+
+    version: Annotated[int, Field(ge=1)]
+    plan: Plan | None = None
+    reason: Reason = ""
+    actor: Actor = ""
+
+
+class CommandBody(Word):
+    command: Command
+    reason: Reason = ""
+    actor: Actor = ""
+
+
+class EvidencePage(Word):
+    """In rising order of tick; ask again with `after_ms` = the last tick until it is empty."""
+
+    evidence: tuple[Evidence, ...]
+
+
+class ReplicaView(Word):
+    pool: str
+    report: ReplicaReport
+    seen_at: float
+    live: bool
+
+
+class MonitorView(Word):
+    monitor: str
+    seen_at: float
+    live: bool
+
+
+class Status(Word):
+    """Everything that `serinus status` shows. `acting`: this process holds the reconciler's lease."""
+
+    models: tuple[ModelView, ...]
+    rollouts: tuple[RolloutView, ...]
+    replicas: tuple[ReplicaView, ...]
+    monitors: tuple[MonitorView, ...]
+    acting: bool
+    you: Role
