@@ -29,6 +29,7 @@ from examples.flights.replay import Hour, Replay, Tally
 from examples.flights.report import write_report
 from examples.flights.story import carriers_of_the_verdict, describe, judge
 from serinus.client import Client
+from serinus.home import Home, Stack
 from serinus.rollouts import ENDS, Phase, RolloutView
 from serinus.sla import Sla
 
@@ -72,13 +73,21 @@ def timed(timeline: Timeline, what: str) -> Iterator[None]:
 
 def serinus(home: Path, *words: str) -> None:
     """Run the command line, as a person would."""
-    subprocess.run([sys.executable, "-m", "serinus.cli", "--home", str(home), *words], check=True)
+    subprocess.run([sys.executable, "-m", "serinus.cli", *words, "--home", str(home)], check=True)
+
+
+def local_stack(home: Path) -> Stack:
+    """Where the stack of `home` answers."""
+    stack = Home(home).stack()
+    if stack is None:
+        raise SystemExit(f"the stack in {home} is not up; its logs are in {home / 'logs'}")
+    return stack
 
 
 def play(wishes: Wishes, client: Client, acts: Sequence[Act], timeline: Timeline) -> tuple[Tally, list[RolloutView]]:
     """Replay the flights until both rollouts have ended, or the year has."""
     sla = Sla.from_yaml(SLA_FILE.read_text())
-    stack = client.stack
+    stack = local_stack(wishes.home)
     replay = Replay(stack.serving, MODEL, Path(stack.replay_token_file).read_text().strip())
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=timeline.console, transient=True) as progress:
@@ -121,7 +130,7 @@ def main() -> int:
     finally:
         if wishes.keep:
             timeline.say(
-                f"still running: `.venv/bin/serinus --home {wishes.home} status` says where; `... down` stops it"
+                f"still running: `.venv/bin/serinus status --home {wishes.home}` says where, `serinus down` stops it"
             )
         else:
             serinus(wishes.home, "down")
@@ -133,7 +142,7 @@ def _story(wishes: Wishes, packages: Path, timeline: Timeline) -> int:
     with timed(timeline, "trained version 1 on January to March: schedule, carrier, route, calendar"):
         folders = [models.train(1, flights, packages / "1")]
     with timed(timeline, "started the local stack: controller, serving on Ray Serve, monitor"):
-        serinus(wishes.home, "up", "--controller-port", "0", "--serving-port", "0")
+        serinus(wishes.home, "up", "--controller-port", "0", "--serving-port", "0", "--front-doors", "1")
     with Client(home=wishes.home) as client:
         with timed(timeline, "registered version 1; it is stable"):
             client.apply(Sla.from_yaml(SLA_FILE.read_text()))
