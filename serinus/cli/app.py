@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import click
 import typer
 
 from serinus.cli import explain, labels, models, rollouts, stack
-from serinus.cli.output import complain
+from serinus.cli.output import HomeOption, complain
 from serinus.errors import SerinusError
 
 __all__ = ["app", "main"]
@@ -20,6 +21,15 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+@app.callback()
+def _everywhere(home: HomeOption = None) -> None:
+    """Registry and rollout controller for multi-task models."""
+    if home is not None:
+        os.environ["SERINUS_HOME"] = str(home.absolute())  # where the command's own --home looks next
+
+
 for part in (stack, models, rollouts, explain, labels):
     part.add_to(app)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 
 import typer
+from rich.markup import escape
+from rich.text import Text
 
 from serinus.cli.output import AsJson, HomeOption, client_of, console, event_time, print_json, table
 from serinus.cli.rollouts import Which, active_or
@@ -30,14 +32,16 @@ def explain(which: Which, home: HomeOption = None, as_json: AsJson = False) -> N
     for move in view.history:
         _tell(move, found.get(move.evidence or ""))
     if view.waiting_for:
-        console.print(f"now {view.phase}, waiting for: {view.waiting_for}")
+        console.print(f"now {view.phase}, waiting for: {escape(view.waiting_for)}")
         if looks:
             _show(looks[-1])
 
 
 def _tell(move: Move, look: Evidence | None) -> None:
     when = event_time(move.event_ms) or "-"
-    console.print(f"\n{when}  {move.start} -> [bold]{move.to}[/bold]  {move.why}  [dim]by {move.actor}[/dim]")
+    console.print(
+        f"\n{when}  {move.start} -> [bold]{move.to}[/bold]  {escape(move.why)}  [dim]by {escape(move.actor)}[/dim]"
+    )
     if look is not None:
         _show(look)
 
@@ -71,7 +75,7 @@ def _show(look: Evidence) -> None:
 def _row(cell: CellEvidence, culprit: bool) -> tuple[object, ...]:
     low, high = _number(cell.low), _number(cell.high)
     return (
-        f"[red]{cell.name}[/red]" if culprit else cell.name,
+        Text(cell.name, style="red" if culprit else ""),
         cell.stream,
         f"{cell.verdict} ({cell.why})" if cell.why else cell.verdict,
         cell.baseline_value,

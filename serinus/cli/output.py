@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from serinus.client import Client
 
@@ -53,7 +54,7 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) 
         numbers = bool(listed) and all(isinstance(row[at], int | float | None) for row in listed)
         made.add_column(column, justify="right" if numbers else "left")
     for row in listed:
-        made.add_row(*("" if cell is None else f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in row))
+        made.add_row(*(_shown(cell) for cell in row))
     console.print(made)
 
 
@@ -71,6 +72,12 @@ def wall_time(at_s: float | None) -> str:
         if ago < limit:
             return f"{max(ago, 0) / size:.0f} {unit} ago"
     return datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%d %H:%M")
+
+
+def _shown(cell: object) -> Text:
+    if isinstance(cell, Text):
+        return cell
+    return Text("" if cell is None else f"{cell:.4g}" if isinstance(cell, float) else str(cell))
 
 
 def _plain(what: Any) -> Any:

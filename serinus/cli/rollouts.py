@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 import yaml
 from pydantic import ValidationError
+from rich.markup import escape
 
 from serinus.cli.models import Model
 from serinus.cli.output import AsJson, HomeOption, client_of, console, event_time, print_json, table
@@ -123,7 +124,7 @@ def _steering(command: Command, does: str) -> None:
     def steer(which: Which, reason: Reason = "", home: HomeOption = None) -> None:
         client = client_of(home)
         view = client.command(active_or(client, which).id, command, reason)
-        console.print(f"rollout {view.id} is {view.phase}; it waits for: {view.waiting_for or 'nothing'}")
+        console.print(f"rollout {view.id} is {view.phase}; it waits for: {escape(view.waiting_for) or 'nothing'}")
 
 
 for _command, _does in (
@@ -137,13 +138,14 @@ for _command, _does in (
 
 def _line(move: Move) -> str:
     when = event_time(move.event_ms) or "-"
-    return f"[dim]{when:16}[/dim]  {move.start} -> [bold]{move.to}[/bold]  {move.why}  [dim]({move.actor})[/dim]"
+    why, actor = escape(move.why), escape(move.actor)
+    return f"[dim]{when:16}[/dim]  {move.start} -> [bold]{move.to}[/bold]  {why}  [dim]({actor})[/dim]"
 
 
 def _now(view: RolloutView) -> str:
     share = f", canary {view.canary_bp / 100:g} %" if view.canary_bp else ""
     waits = f"; waits for {view.waiting_for}" if view.waiting_for else ""
-    return f"{view.model} version {view.candidate}: {view.phase}{share}{waits}"
+    return escape(f"{view.model} version {view.candidate}: {view.phase}{share}{waits}")
 
 
 def add_to(app: typer.Typer) -> None:

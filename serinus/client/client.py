@@ -10,7 +10,7 @@ from typing import Self
 from serinus.client.connection import Connection, local_stack, read_token
 from serinus.client.control import Control
 from serinus.client.inference import Inference
-from serinus.home import Home
+from serinus.home import Home, Stack
 
 __all__ = ["Client"]
 
@@ -37,24 +37,23 @@ class Client(Control, Inference):
         self._token, self._replay = token, replay
 
     @cached_property
+    def stack(self) -> Stack:
+        """The local stack of `home`. Raises Unavailable when it is not up."""
+        return local_stack(self.home)
+
+    @cached_property
     def api(self) -> Connection:
         token = self._token
         if token is None and (file := os.environ.get("SERINUS_TOKEN_FILE")):
             token = read_token(file)
         if self._api_url is not None:
             return Connection(self._api_url, "the controller", token)
-        stack = local_stack(self.home)
-        return Connection(stack.api, "the controller", token or read_token(stack.token_file))
+        return Connection(self.stack.api, "the controller", token or read_token(self.stack.token_file))
 
     @cached_property
     def serving(self) -> Connection:
-        stack = None if self._serving_url is not None else local_stack(self.home)
-        url = self._serving_url or (stack.serving if stack is not None else "")
-        if self._replay is True:
-            token: str | None = read_token((stack or local_stack(self.home)).replay_token_file)
-        else:
-            token = self._replay or None
-        return Connection(url, "the serving side", token)
+        token = read_token(self.stack.replay_token_file) if self._replay is True else self._replay or None
+        return Connection(self._serving_url or self.stack.serving, "the serving side", token)
 
     def close(self) -> None:
         """Close the connections that were opened."""

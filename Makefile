@@ -1,0 +1,49 @@
+# make demo | test | check; each makes .venv first, and again only when what is pinned has changed.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+TESTS ?= tests
+PLACES := serinus serving monitors controller deploy examples benchmarks tests
+
+.PHONY: demo test check format clean
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+.PHONY: help
+help:
+	@echo "make demo    the whole loop on real flights (START=2013-07-01, DEFECT=0, KEEP=1)"
+	@echo "make test    all tests (TESTS=tests/serving for some)"
+	@echo "make check   ruff, mypy, import-linter"
+	@echo "make .venv   only the environment; PYTHON=python3.12 to choose the interpreter"
+
+.PHONY: .venv
+.venv: $(INSTALLED)
+
+$(INSTALLED): constraints.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	  { echo "error: $(PYTHON) is not Python 3.11 or newer (apt-get install python3, or make PYTHON=python3.11)" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo "error: $(PYTHON) has no venv module (apt-get install python3-venv)" >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --progress-bar on torch==2.13.0 -c constraints.txt
+	$(BIN)/python -m pip install --progress-bar on -e '.[training,server,demo,dev]' -c constraints.txt
+	@touch $@
+
+demo: $(INSTALLED)
+	$(BIN)/python -m examples.flights.demo
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest $(TESTS)
+
+check: $(INSTALLED)
+	$(BIN)/ruff check $(PLACES)
+	$(BIN)/ruff format --check $(PLACES)
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(INSTALLED)
+	$(BIN)/ruff check --fix $(PLACES)
+	$(BIN)/ruff format $(PLACES)
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build

@@ -1,0 +1,5 @@
+"""`python -m serinus.cli`: the command `serinus` of this interpreter."""
+
+from serinus.cli.app import main
+
+main()
