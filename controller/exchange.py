@@ -43,16 +43,13 @@ def _fits(row: RolloutRow, evidence: Evidence) -> bool:
 
 def work(session: Session) -> MonitorWork:
     """Every rollout whose candidate has shares. In the bake, too, the candidate is the new version."""
-    newest = dict(
-        session.execute(
-            select(EvidenceRow.rollout, func.max(EvidenceRow.tick_ms))
-            .join(RolloutRow, RolloutRow.id == EvidenceRow.rollout)
-            .where(RolloutRow.active_model.is_not(None))
-            .group_by(EvidenceRow.rollout)
-        )
-        .tuples()
-        .all()
+    looked = (
+        select(EvidenceRow.rollout, func.max(EvidenceRow.tick_ms))
+        .join(RolloutRow, RolloutRow.id == EvidenceRow.rollout)
+        .where(RolloutRow.active_model.is_not(None))
+        .group_by(EvidenceRow.rollout)
     )
+    newest = {rollout: tick for rollout, tick in session.execute(looked)}  # noqa: C416 rows are no pairs to mypy
     query = select(RolloutRow).where(RolloutRow.active_model.is_not(None)).order_by(RolloutRow.started_at)
     items = [
         WorkItem(

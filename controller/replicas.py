@@ -16,12 +16,15 @@ GRACE_S = 15.0
 FORGET_S = 3600.0
 
 
-def record(session: Session, pool: str, request: WatchRequest, now: float) -> None:
-    """Keep the report; decisions are woken when it says something new."""
+def record(session: Session, pool: str, request: WatchRequest, now: float) -> float:
+    """Keep the report, until when it counts is returned; decisions are woken when it says something new.
+
+    A replica may report beside its long poll: the later end of the two counts."""
     report = request.report
     row = session.get(Replica, (pool, report.replica))
     news = row is None or (row.role, row.loaded, row.failed) != (report.role, report.loaded, report.failed)
     news = news or (row is not None and row.expires_at <= now)
+    expires_at = max(now + request.wait_s + GRACE_S, row.expires_at if row else 0.0)
     upsert(
         session,
         Replica,
@@ -32,19 +35,20 @@ def record(session: Session, pool: str, request: WatchRequest, now: float) -> No
             "loaded": report.loaded,
             "failed": report.failed,
             "seen_at": now,
-            "expires_at": now + request.wait_s + GRACE_S,
+            "expires_at": expires_at,
         },
     )
     if news:
         session.execute(delete(Replica).where(Replica.expires_at < now - FORGET_S))
         wakes(session, "facts")
+    return expires_at
 
 
-def gone(session: Session, pool: str, replica: str, seen_at: float, now: float) -> None:
-    """Its connection broke: it no longer counts, unless it has called again since `seen_at`."""
+def gone(session: Session, pool: str, replica: str, expires_at: float, now: float) -> None:
+    """The connection of its long poll broke: it no longer counts, unless a later poll let it count for longer."""
     session.execute(
         update(Replica)
-        .where(Replica.pool == pool, Replica.replica == replica, Replica.seen_at == seen_at)
+        .where(Replica.pool == pool, Replica.replica == replica, Replica.expires_at == expires_at)
         .values(expires_at=now)
     )
     wakes(session, "facts")

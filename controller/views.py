@@ -42,6 +42,6 @@ def model_view(session: Session, model: Model) -> ModelView:
 def rollout_view(session: Session, row: RolloutRow, now: float) -> RolloutView:
     rollout = as_rollout(row)
     if not rollout.active:
-        return rollout.view("nothing: it has ended")
+        return rollout.view("")
     facts = read_facts(session, model_of(session, row.model), row.id, now)
     return rollout.view(waits_for(rollout, facts, now) or "nothing: it goes on at once")

@@ -8,20 +8,23 @@ from pydantic import Field
 
 from controller.auth import Role
 from serinus.evidence import Evidence
-from serinus.rollouts import Command, Plan, RolloutView
-from serinus.routes import ReplicaReport
+from serinus.rollouts import Command, Phase, Plan
 from serinus.sla import Sla
 from serinus.tasks import Name, Word
 
 __all__ = [
+    "AliasView",
     "CommandBody",
     "EvidencePage",
     "ModelBody",
+    "ModelLine",
+    "ModelSaved",
     "ModelView",
     "MonitorView",
     "PromoteBody",
     "Pushed",
     "ReplicaView",
+    "RolloutLine",
     "StartBody",
     "Status",
     "VersionView",
@@ -108,9 +111,36 @@ class EvidencePage(Word):
     evidence: tuple[Evidence, ...]
 
 
+class ModelLine(Word):
+    model: Name
+    pool: Name
+    aliases: dict[str, int]
+    epoch: int | None
+    rollout: str | None
+    watermark_ms: int | None
+
+
+class RolloutLine(Word):
+    id: str
+    model: Name
+    candidate: int
+    baseline: int
+    phase: Phase
+    step: int
+    canary_bp: int
+    verdict: str | None
+    waiting_for: str
+
+
 class ReplicaView(Word):
+    """`applied`: model -> epoch. `loaded`, `failed`: by digest. `live`: counts for what waits for replicas."""
+
     pool: str
-    report: ReplicaReport
+    replica: str
+    role: str
+    applied: dict[str, int]
+    loaded: tuple[str, ...]
+    failed: dict[str, str]
     seen_at: float
     live: bool
 
@@ -124,8 +154,8 @@ class MonitorView(Word):
 class Status(Word):
     """Everything that `serinus status` shows. `acting`: this process holds the reconciler's lease."""
 
-    models: tuple[ModelView, ...]
-    rollouts: tuple[RolloutView, ...]
+    models: tuple[ModelLine, ...]
+    rollouts: tuple[RolloutLine, ...]
     replicas: tuple[ReplicaView, ...]
     monitors: tuple[MonitorView, ...]
     acting: bool

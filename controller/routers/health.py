@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import APIRouter
 from sqlalchemy import select
 
@@ -10,8 +12,9 @@ from controller.rows import report_of
 from controller.services import Admin, Used
 from controller.tables import Model, Monitor, Replica, RolloutRow
 from controller.views import model_view, rollout_view
-from controller.words import MonitorView, ReplicaView, Status
+from controller.words import ModelLine, MonitorView, ReplicaView, RolloutLine, Status
 from serinus.errors import Unavailable
+from serinus.tasks import Word
 
 __all__ = ["router"]
 
@@ -40,12 +43,17 @@ def status(services: Used, caller: Admin) -> Status:
     now = services.clock()
     with services.db.read() as session:
         active = select(RolloutRow).where(RolloutRow.active_model.is_not(None)).order_by(RolloutRow.started_at)
+        models = [model_view(session, row) for row in session.scalars(select(Model).order_by(Model.name))]
+        rollouts = [rollout_view(session, row, now) for row in session.scalars(active)]
+        replicas = session.scalars(select(Replica).order_by(Replica.pool, Replica.role, Replica.replica))
         return Status(
-            models=tuple(model_view(session, row) for row in session.scalars(select(Model).order_by(Model.name))),
-            rollouts=tuple(rollout_view(session, row, now) for row in session.scalars(active)),
+            models=tuple(ModelLine(**_only(view, ModelLine)) for view in models),
+            rollouts=tuple(RolloutLine(**_only(view, RolloutLine)) for view in rollouts),
             replicas=tuple(
-                ReplicaView(pool=row.pool, report=report_of(row), seen_at=row.seen_at, live=row.expires_at > now)
-                for row in session.scalars(select(Replica).order_by(Replica.pool, Replica.role, Replica.replica))
+                ReplicaView(
+                    pool=row.pool, seen_at=row.seen_at, live=row.expires_at > now, **report_of(row).model_dump()
+                )
+                for row in replicas
             ),
             monitors=tuple(
                 MonitorView(monitor=row.name, seen_at=row.seen_at, live=now - row.seen_at <= FRESH_S)
@@ -54,3 +62,8 @@ def status(services: Used, caller: Admin) -> Status:
             acting=services.reconciler.active,
             you=caller.role,
         )
+
+
+def _only(view: Word, line: type[Word]) -> dict[str, Any]:
+    """The fields of the view that a line of the status has."""
+    return {name: getattr(view, name) for name in line.model_fields}

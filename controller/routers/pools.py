@@ -24,7 +24,7 @@ async def watch(pool: Name, body: WatchRequest, request: Request, services: Used
     """Long poll: answers when a table of another epoch than `known` exists, at the latest after `wait_s`."""
     loop = asyncio.get_running_loop()
     until = loop.time() + body.wait_s
-    seen_at = await to_thread.run_sync(_record, services, pool, body)
+    expires_at = await to_thread.run_sync(_record, services, pool, body)
     while True:
         rung = services.bell.rung
         found, change = await to_thread.run_sync(_newer, services, pool, body.known)
@@ -37,15 +37,13 @@ async def watch(pool: Name, body: WatchRequest, request: Request, services: Used
             if await services.bell.wait(rung, min(LOOK_S, left)):
                 break
             if await request.is_disconnected():
-                await to_thread.run_sync(_gone, services, pool, body, seen_at)
+                await to_thread.run_sync(_gone, services, pool, body, expires_at)
                 return found
 
 
 def _record(services: Services, pool: str, body: WatchRequest) -> float:
-    now = services.clock()
     with services.db.write() as session:
-        record(session, pool, body, now)
-    return now
+        return record(session, pool, body, services.clock())
 
 
 def _newer(services: Services, pool: str, known: dict[str, int]) -> tuple[Watched, bool]:
@@ -53,6 +51,6 @@ def _newer(services: Services, pool: str, known: dict[str, int]) -> tuple[Watche
         return newer(session, pool, known)
 
 
-def _gone(services: Services, pool: str, body: WatchRequest, seen_at: float) -> None:
+def _gone(services: Services, pool: str, body: WatchRequest, expires_at: float) -> None:
     with services.db.write() as session:
-        gone(session, pool, body.report.replica, seen_at, services.clock())
+        gone(session, pool, body.report.replica, expires_at, services.clock())
