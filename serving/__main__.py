@@ -15,7 +15,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from serinus.errors import SerinusError, Unavailable
 from serving import environment
@@ -30,19 +30,32 @@ def main() -> int:
     """Run the pool. Returns 0 after SIGTERM or SIGINT, 1 when it cannot start or broke for good."""
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(name)s %(message)s")
     stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    _stop_on_signals(stop)
+    out = _own_stdout()
     try:
         settings = Settings.from_env(os.environ)
         with _alone(settings.home), _machinery(settings):
+            _stop_on_signals(stop)  # Ray has put its own handlers there, which abort
             url = f"http://127.0.0.1:{settings.http_port}"
             _wait_until_live(url, stop)
             if not stop.is_set():
-                print(json.dumps({"ready": {"url": url, "pid": os.getpid()}}), flush=True)
+                print(json.dumps({"ready": {"url": url, "pid": os.getpid()}}), file=out, flush=True)
             return _supervise(url, stop)
     except SerinusError as error:
         print(json.dumps(error.problem()), file=sys.stderr, flush=True)
         return 1
+
+
+def _stop_on_signals(stop: threading.Event) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+
+
+def _own_stdout() -> TextIO:
+    """Standard output for us alone; whatever else is printed (Ray does) goes to standard error."""
+    out = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    return out
 
 
 @contextlib.contextmanager

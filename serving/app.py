@@ -62,7 +62,8 @@ class Shadow:
     """Scores copies of requests that were answered already, with what the CPU has left."""
 
     async def __init__(self, settings: Settings) -> None:  # type: ignore[misc]  # Ray Serve awaits it
-        os.nice(SHADOW_NICENESS)
+        for thread in os.listdir("/proc/self/task"):  # niceness is a thread's on Linux; new ones inherit it
+            os.setpriority(os.PRIO_PROCESS, int(thread), SHADOW_NICENESS)
         self._scorer = ShadowScorer(settings)
 
     async def score(self, batch: ShadowBatch) -> int:

@@ -18,8 +18,8 @@ import psutil
 
 from serinus.errors import Unavailable
 
-LONGEST_RUN_FOLDER = 40
-"""Ray appends up to 65 characters for its sockets, and a Unix socket's path ends at 107."""
+LONGEST_RUN_FOLDER = 33
+"""HAProxy takes socket paths up to 97 characters, and Ray puts a node id of 56 and `/a.sock` between."""
 DAEMONS = frozenset({"haproxy", "raylet", "gcs_server"})
 ROOMS = Path(__file__).resolve().parent.parent
 LOOPBACK_HAPROXY = """#!/bin/sh
@@ -35,7 +35,7 @@ def run_folder(home: Path) -> Path:
     Emptied, for what a killed predecessor left there is of no use. Raises Unavailable when it belongs to another."""
     folder = home / "run"
     if len(str(folder)) > LONGEST_RUN_FOLDER:
-        mark = hashlib.sha256(str(home).encode()).hexdigest()[:10]
+        mark = hashlib.sha256(str(home).encode()).hexdigest()[:8]
         folder = Path(f"/tmp/serinus-{os.getuid()}-{mark}")  # noqa: S108 (checked to be ours, mode 0700)
     end_leftovers(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -69,8 +69,6 @@ def end_leftovers(folder: Path) -> None:
 
 def prepare(env: MutableMapping[str, str], folder: Path) -> None:
     """Fill in the environment; to be called before `ray` is imported. What the caller has set stays."""
-    haproxy = folder / "haproxy"
-    haproxy.mkdir(mode=0o700, exist_ok=True)
     token = folder / "ray.token"
     token.touch(mode=0o600)
     token.write_text(secrets.token_hex(32))
@@ -95,11 +93,11 @@ def prepare(env: MutableMapping[str, str], folder: Path) -> None:
         "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "5",
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(first_port + 190),
         "RAY_SERVE_HAPROXY_STATS_PORT": str(first_port + 191),
-        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(haproxy / "haproxy.cfg"),
-        "RAY_SERVE_HAPROXY_SOCKET_PATH": str(haproxy / "admin.sock"),
-        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(haproxy),
-        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(haproxy / "server-state"),
-        "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(haproxy / "metrics.sock"),
+        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(folder / "haproxy.cfg"),
+        "RAY_SERVE_HAPROXY_SOCKET_PATH": str(folder / "a.sock"),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(folder),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(folder / "server-state"),
+        "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(folder / "m.sock"),
         "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "0.5",
         "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "1",
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "2",
