@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 
-import click
 import typer
 
 from serinus.cli import explain, labels, models, rollouts, stack
@@ -13,6 +12,8 @@ from serinus.cli.output import HomeOption, complain
 from serinus.errors import SerinusError
 
 __all__ = ["app", "main"]
+
+INTERRUPTED = 130
 
 app = typer.Typer(
     name="serinus",
@@ -38,16 +39,11 @@ def main(arguments: list[str] | None = None) -> None:
     """Run a command and end the process: 0; 1 an error (what and what to do are on stderr); 2 wrong usage, or a
     rollout that was watched to an end other than `done`; 130 after Ctrl-C."""
     try:
-        sys.exit(app(args=arguments, standalone_mode=False) or 0)
+        app(args=arguments)
     except SerinusError as error:
         complain(error.detail, error.advice)
         sys.exit(1)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except (KeyboardInterrupt, click.Abort):
-        complain("stopped by Ctrl-C; what the server began goes on")
-        sys.exit(130)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(0)
+    except SystemExit as ended:
+        if ended.code == INTERRUPTED:
+            complain("stopped by Ctrl-C; what the server has begun goes on")
+        raise

@@ -20,11 +20,11 @@ def explain(which: Which, home: HomeOption = None, as_json: AsJson = False) -> N
     """Tell the chain of moves of a rollout, with the evidence that each rests on."""
     client = client_of(home)
     view = active_or(client, which)
-    looks = client.evidence(view.id)
-    found = {look.digest: look for look in looks}
+    used = {move.evidence for move in view.history if move.evidence}
+    looks = client.evidence_pages(view.id) if used else ()
+    found = {digest: look for look in looks if (digest := look.digest) in used}
     if as_json:
-        used = {move.evidence for move in view.history if move.evidence}
-        print_json({"rollout": view, "evidence": [found[digest] for digest in sorted(used & found.keys())]})
+        print_json({"rollout": view, "evidence": [found[digest] for digest in sorted(found)]})
         return
     console.print(
         f"[bold]{view.model}[/bold] version {view.candidate} against version {view.baseline}, rollout {view.id}"
@@ -33,8 +33,8 @@ def explain(which: Which, home: HomeOption = None, as_json: AsJson = False) -> N
         _tell(move, found.get(move.evidence or ""))
     if view.waiting_for:
         console.print(f"now {view.phase}, waiting for: {escape(view.waiting_for)}")
-        if looks:
-            _show(looks[-1])
+        if (newest := client.evidence_latest(view.id)) is not None:
+            _show(newest)
 
 
 def _tell(move: Move, look: Evidence | None) -> None:

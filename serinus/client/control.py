@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import time
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from serinus.rollouts import ENDS, Command, Plan, RolloutView
 from serinus.sla import Sla
 
 __all__ = ["Control"]
+
+PAGE = 500
 
 
 class Control:
@@ -67,7 +70,8 @@ class Control:
 
     def promote(self, model: str, version: int, reason: str = "", initial: bool = False) -> None:
         """Make a version stable at once. `initial`: the model has no stable yet; else it overrides, with a reason."""
-        self.api.call("POST", f"/v1/models/{model}/promote", {"version": version, "reason": reason, "initial": initial})
+        body = {"version": version, "reason": reason, "initial": initial, "actor": _who()}
+        self.api.call("POST", f"/v1/models/{model}/promote", body)
 
     def rollback(self, model: str, reason: str) -> RolloutView | None:
         """End the active rollout in favour of its baseline; without one make the previous stable version stable again.
@@ -83,7 +87,7 @@ class Control:
 
     def rollout_start(self, model: str, version: int, plan: Plan | None = None, reason: str = "") -> RolloutView:
         """Give a version shadow and canary traffic. `plan`: None means that of the SLA."""
-        body = {"version": version, "plan": plan and plan.model_dump(mode="json"), "reason": reason}
+        body = {"version": version, "plan": plan and plan.model_dump(mode="json"), "reason": reason, "actor": _who()}
         return RolloutView.model_validate(self.api.call("POST", f"/v1/models/{model}/rollouts", body))
 
     def rollouts(self, model: str | None = None) -> list[RolloutView]:
@@ -101,13 +105,22 @@ class Control:
 
     def command(self, rollout: str, command: Command, reason: str = "", actor: str | None = None) -> RolloutView:
         """Pause, resume, approve, abort, promote or roll back. `actor`: None means who runs this."""
-        body = {"command": command, "reason": reason, "actor": actor or getpass.getuser()}
+        body = {"command": command, "reason": reason, "actor": actor or _who()}
         return RolloutView.model_validate(self.api.call("POST", f"/v1/rollouts/{rollout}/commands", body))
 
-    def evidence(self, rollout: str, after_ms: int | None = None, limit: int | None = None) -> list[Evidence]:
-        """Looks at a rollout, in the order of their ticks. `after_ms`: only later ticks (event time)."""
-        found = self._get(f"/v1/rollouts/{rollout}/evidence", after_ms=after_ms, limit=limit)
-        return [Evidence.model_validate(each) for each in found["evidence"]]
+    def evidence(self, rollout: str, after_ms: int | None = None) -> list[Evidence]:
+        """Every look at a rollout, in the order of their ticks. `after_ms`: only later ticks (event time)."""
+        return list(self.evidence_pages(rollout, after_ms))
+
+    def evidence_pages(self, rollout: str, after_ms: int | None = None) -> Iterator[Evidence]:
+        """The same, one after the other: a long rollout has more looks than one wants to keep."""
+        while True:
+            found = self._get(f"/v1/rollouts/{rollout}/evidence", after_ms=after_ms, limit=PAGE)["evidence"]
+            looks = [Evidence.model_validate(each) for each in found]
+            yield from looks
+            if len(looks) < PAGE:
+                return
+            after_ms = looks[-1].tick_ms
 
     def evidence_latest(self, rollout: str) -> Evidence | None:
         """The newest look, or None when there was none yet."""
@@ -121,6 +134,14 @@ class Control:
         """Models, active rollouts, replicas and monitors, as the controller knows them."""
         status: dict[str, Any] = self._get("/v1/status")
         return status
+
+
+def _who() -> str | None:
+    """Who runs this, for the history; None (the token's name) where the system does not know."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):
+        return None
 
 
 def _rows(answer: Any, name: str) -> list[Any]:

@@ -1,0 +1,297 @@
+"""The command line: what it prints, and how it ends."""
+
+from __future__ import annotations
+
+import getpass
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from serinus.cli import main
+from serinus.client import Client
+from serinus.errors import AlreadyActive, NotFound
+from serinus.evidence import CellEvidence, Evidence
+from serinus.rollouts import Move, Phase, Plan, RolloutView
+
+Run = Callable[..., tuple[int, str, str]]
+HOUR_MS = 3_600_000
+APRIL_MS = 1_364_774_400_000
+
+
+@pytest.fixture
+def run(home: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run a command on the scripted stack: (exit code, stdout, stderr)."""
+    monkeypatch.setenv("SERINUS_HOME", str(home.path))
+    monkeypatch.setenv("COLUMNS", "250")
+
+    def run(*words: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            main(list(words))
+        said = capsys.readouterr()
+        return int(ended.value.code or 0), said.out, said.err
+
+    return run
+
+
+def cell(**changes: Any) -> CellEvidence:
+    plain = {
+        "stream": "shadow",
+        "task": "arr_late",
+        "slice": "origin=EWR",
+        "metric": "auc",
+        "role": "optional",
+        "weight": 0.1,
+        "margin": 0.03,
+        "estimate": 0.0714,
+        "low": 0.041,
+        "high": 0.102,
+        "e_violated": 512.0,
+        "e_satisfied": 0.0,
+        "verdict": "violated",
+        "baseline_value": 0.731,
+        "candidate_value": 0.66,
+        "labels": 5123,
+        "positives": 1203,
+        "groups": 44,
+    }
+    return CellEvidence.model_validate({**plain, **changes})
+
+
+def look(*cells: CellEvidence, **changes: Any) -> Evidence:
+    plain = {
+        "rollout": "r1",
+        "model": "ads",
+        "baseline": 1,
+        "candidate": 2,
+        "tick_ms": APRIL_MS + 9 * HOUR_MS,
+        "watermark_ms": APRIL_MS + 9 * HOUR_MS,
+        "first_event_ms": APRIL_MS,
+        "e": 51.3,
+        "limit": 20.0,
+        "verdict": "violated",
+        "culprits": ("arr_late / origin=EWR / auc",),
+        "cells": cells,
+    }
+    return Evidence.model_validate({**plain, **changes})
+
+
+def view(phase: Phase, *moves: Move, **changes: Any) -> RolloutView:
+    plain = {
+        "id": "r1",
+        "model": "ads",
+        "candidate": 2,
+        "baseline": 1,
+        "plan": Plan(),
+        "phase": phase,
+        "step": 0,
+        "canary_bp": 100,
+        "verdict": None,
+        "waiting_for": "labels [of a day]",
+        "history": moves,
+        "started_at": 1.0,
+        "started_event_ms": APRIL_MS,
+    }
+    return RolloutView.model_validate({**plain, **changes})
+
+
+def move(to: Phase, why: str = "it is time", evidence: str | None = None) -> Move:
+    return Move(at=1.0, event_ms=APRIL_MS, start=Phase.CANARY, to=to, why=why, actor="controller", evidence=evidence)
+
+
+def said(word: Any) -> Any:
+    return word.model_dump(mode="json")
+
+
+@pytest.mark.parametrize(
+    ("end", "code"), [(Phase.DONE, 0), (Phase.ROLLED_BACK, 2), (Phase.ABORTED, 2), (Phase.SUPERSEDED, 2)]
+)
+def test_watching_a_rollout_ends_with_it_and_its_exit_code_tells_how(
+    run: Run, server: Any, end: Phase, code: int
+) -> None:
+    first = view(Phase.CANARY, move(Phase.CANARY))
+    last = view(end, move(Phase.CANARY), move(end, "because [of this]"))
+    server.on("/v1/rollouts/r1", (200, said(first)), (200, said(first)), (200, said(last)))
+    ended, out, _ = run("rollout", "watch", "r1")
+    assert ended == code
+    assert out.count("it is time") == 1
+    assert f"{end}  because [of this]" in out
+
+
+def test_a_model_stands_for_its_active_rollout_and_else_the_newest(run: Run, server: Any) -> None:
+    server.on("/v1/rollouts/ads", (404, NotFound("no rollout 'ads'").problem()))
+    old = view(Phase.DONE, id="r0", started_at=9.0)
+    server.on("/v1/rollouts", (200, [said(old), said(view(Phase.CANARY))]))
+    assert json.loads(run("rollout", "show", "ads", "--json")[1])["id"] == "r1"
+    server.on("/v1/rollouts", (200, [said(old), said(view(Phase.ABORTED))]))
+    assert json.loads(run("rollout", "show", "ads", "--json")[1])["id"] == "r0"
+
+
+def test_giving_up_on_a_rollout_is_an_error_that_says_what_it_waits_for(run: Run, server: Any) -> None:
+    server.on("/v1/rollouts/r1", (200, said(view(Phase.SHADOW))))
+    code, _, err = run("rollout", "watch", "r1", "--timeout-s", "0")
+    assert code == 1
+    assert "labels [of a day]" in err
+
+
+@pytest.mark.parametrize("command", ["pause", "resume", "approve", "abort"])
+def test_steering_sends_the_command_with_reason_and_actor(run: Run, server: Any, command: str) -> None:
+    server.on("/v1/rollouts/r1", (200, said(view(Phase.CANARY))))
+    server.on("/v1/rollouts/r1/commands", (200, said(view(Phase.PAUSED))))
+    code, out, _ = run("rollout", command, "r1", "--reason", "a holiday")
+    assert code == 0
+    assert "paused" in out
+    (sent,) = server.asked("/v1/rollouts/r1/commands")
+    assert sent.json["command"] == command
+    assert sent.json["reason"] == "a holiday"
+    assert sent.json["actor"]
+
+
+def test_explain_names_the_culprit_with_its_numbers_and_leaves_the_rest_out(run: Run, server: Any) -> None:
+    other = cell(slice="origin=JFK", verdict="satisfied", estimate=0.001)
+    needed = cell(slice="overall", role="required", verdict="inconclusive", why="too few labels", low=None, high=None)
+    found = look(cell(), other, needed)
+    ended = view(Phase.ROLLED_BACK, move(Phase.ROLLED_BACK, "E is 51.3", found.digest), waiting_for="")
+    server.on("/v1/rollouts/r1", (200, said(ended)))
+    server.on("/v1/rollouts/r1/evidence", (200, {"evidence": [said(found)]}))
+    code, out, _ = run("explain", "r1")
+    assert code == 0
+    (line,) = [line for line in out.splitlines() if "origin=EWR" in line]
+    for number in ("0.731", "0.66", "0.0714", "0.041 to 0.102", "512", "5123", "1203"):
+        assert number in line
+    assert "origin=JFK" not in out
+    assert "inconclusive (too few labels)" in out
+    assert "E = 51.3, it rolls back at 20" in out
+    machine = json.loads(run("explain", "r1", "--json")[1])
+    assert machine["evidence"][0]["culprits"] == ["arr_late / origin=EWR / auc"]
+
+
+def test_an_error_goes_to_stderr_with_what_to_do_and_exit_code_1(run: Run, server: Any) -> None:
+    server.on("/v1/models/ads/rollouts", (409, AlreadyActive("rollout r1 of ads is active").problem()))
+    code, out, err = run("rollout", "start", "ads", "2")
+    assert code == 1
+    assert out == ""
+    assert "rollout r1 of ads is active" in err
+    assert "rollout abort" in err
+
+
+def test_a_rollout_starts_with_the_plan_of_a_file(run: Run, server: Any, tmp_path: Path) -> None:
+    server.on("/v1/models/ads/rollouts", (201, said(view(Phase.PENDING))))
+    plan = tmp_path / "plan.yaml"
+    plan.write_text("shadow_hold_s: 60\nsteps: [{canary_bp: 100, hold_s: 60}]\n")
+    assert run("rollout", "start", "ads", "2", "--plan", str(plan), "-m", "new")[0] == 0
+    sent = server.seen[0].json
+    assert sent["plan"]["shadow_hold_s"] == 60
+    assert (sent["version"], sent["reason"]) == (2, "new")
+    plan.write_text("shadow_hold: 60\n")
+    code, _, err = run("rollout", "start", "ads", "2", "--plan", str(plan))
+    assert code == 1
+    assert "shadow_hold" in err
+
+
+def test_apply_sends_the_sla_and_a_wrong_one_is_named_here(run: Run, server: Any, tmp_path: Path) -> None:
+    server.on("/v1/models/ads", (200, {"model": "ads", "pool": "default"}))
+    file = tmp_path / "sla.yaml"
+    file.write_text("model: ads\ntasks: {click: {label_window_s: 60, absent: negative}}\n")
+    code, out, _ = run("apply", "-f", str(file))
+    assert code == 0
+    assert "1 tasks" in out
+    assert server.seen[0].json["sla"]["tasks"]["click"]["absent"] == "negative"
+    file.write_text("model: ads\ntasks: {click: {label_window_s: 60, absent: maybe}}\n")
+    code, _, err = run("apply", "-f", str(file))
+    assert code == 1
+    assert "tasks.click.absent" in err
+
+
+def test_push_says_which_version_it_is(run: Run, server: Any, package: Path) -> None:
+    server.on("/v1/models/ads/versions", (201, {"version": 4, "digest": "d" * 64, "created": False}))
+    code, out, _ = run("push", "ads", str(package))
+    assert code == 0
+    assert "version 4, which was registered already" in out
+
+
+def test_versions_show_their_aliases(run: Run, server: Any) -> None:
+    rows = [{"version": n, "digest": f"{n}" * 64} for n in (1, 2)]
+    server.on("/v1/models/ads/versions", (200, rows))
+    server.on("/v1/models/ads", (200, {"model": "ads", "aliases": {"stable": 2, "previous": 1}}))
+    _, out, _ = run("versions", "ads")
+    assert [line.split()[:2] for line in out.replace("│", " ").splitlines() if "1111" in line] == [["1", "previous"]]
+    assert json.loads(run("versions", "ads", "--json")[1])["aliases"] == {"stable": 2, "previous": 1}
+
+
+def test_a_promotion_without_evidence_needs_a_reason(run: Run, server: Any) -> None:
+    code, _, err = run("promote", "ads", "2")
+    assert code == 1
+    assert "--initial" in err
+    assert server.seen == []
+    server.on("/v1/models/ads/promote", (200, {}))
+    assert run("promote", "ads", "2", "--initial")[0] == 0
+    assert server.seen[0].json == {"version": 2, "reason": "", "initial": True, "actor": getpass.getuser()}
+
+
+def test_rollback_ends_the_active_rollout_and_else_goes_to_the_previous_version(run: Run, server: Any) -> None:
+    server.on("/v1/models/ads", (200, {"model": "ads", "aliases": {"stable": 1}, "rollout": "r1"}))
+    server.on("/v1/rollouts/r1/commands", (200, said(view(Phase.ROLLED_BACK))))
+    assert run("rollback", "ads", "-m", "users complain")[0] == 0
+    assert server.asked("/v1/rollouts/r1/commands")[0].json["command"] == "rollback"
+    server.on("/v1/models/ads", (200, {"model": "ads", "aliases": {"stable": 2, "previous": 1}}))
+    server.on("/v1/models/ads/promote", (200, {}))
+    assert run("rollback", "ads", "-m", "users complain")[0] == 0
+    assert server.asked("/v1/models/ads/promote")[0].json["version"] == 1
+    server.on("/v1/models/ads", (200, {"model": "ads", "aliases": {"stable": 1}}))
+    assert run("rollback", "ads", "-m", "users complain")[0] == 1
+
+
+def test_labels_of_a_file_are_handed_in_and_refused_lines_are_named(run: Run, server: Any, tmp_path: Path) -> None:
+    file = tmp_path / "labels.ndjson"
+    rows = [{"id": "a", "task": "click", "value": 1}, {"id": "b", "task": "clack", "value": 0, "known_ms": 5}]
+    file.write_text("\n\n".join(json.dumps(row) for row in rows))
+    server.on("/v1/labels", (200, {"accepted": 1, "refused": [{"row": 1, "why": "no task 'clack'"}]}))
+    code, out, err = run("labels", "import", "ads", str(file))
+    assert code == 1
+    assert "1 labels accepted, 1 refused" in out
+    assert "line 3: no task 'clack'" in err
+
+
+def test_completeness_is_said_only_when_every_label_was_accepted(run: Run, server: Any, tmp_path: Path) -> None:
+    file = tmp_path / "labels.ndjson"
+    file.write_text(json.dumps({"id": "a", "task": "click", "value": 1}))
+    complete = ("--source", "web", "--complete-to-ms", "77")
+    server.on("/v1/labels", (200, {"accepted": 0, "refused": [{"row": 0, "why": "unknown id"}]}))
+    assert run("labels", "import", "ads", str(file), *complete)[0] == 1
+    assert all("complete_to" not in each.json for each in server.seen)
+    server.on("/v1/labels", (200, {"accepted": 1, "refused": []}))
+    assert run("labels", "import", "ads", str(file), *complete)[0] == 0
+    assert server.seen[-1].json["complete_to"] == {"source": "web", "event_ms": 77}
+
+
+def test_a_line_that_is_no_label_is_named(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "labels.ndjson"
+    file.write_text('{"id": "a", "task": "click", "value": 1}\n{"id": "b"}\n')
+    code, _, err = run("labels", "import", "ads", str(file))
+    assert code == 1
+    assert "line 2 is no label" in err
+
+
+def test_home_may_stand_before_the_command(run: Run, tmp_path: Path) -> None:
+    code, _, err = run("--home", str(tmp_path / "other"), "status")
+    assert code == 1
+    assert "no local stack is up in" in err
+    assert "other" in err
+
+
+def test_ctrl_c_is_clean(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Client, "rollouts", interrupted)
+    code, _, err = run("rollout", "list")
+    assert code == 130
+    assert "Traceback" not in err
+
+
+def test_wrong_usage_is_exit_code_2(run: Run) -> None:
+    assert run("promote", "ads", "0")[0] == 2
+    assert run("dance")[0] == 2
