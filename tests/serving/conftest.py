@@ -66,7 +66,7 @@ def _graph(name: str, nodes: list[Any], inputs: list[Any], outputs: list[Any], c
     opsets = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)]
     model = helper.make_model(graph, opset_imports=opsets, ir_version=9)
     onnx.checker.check_model(model)
-    return model.SerializeToString()
+    return bytes(model.SerializeToString())
 
 
 def _preprocess() -> bytes:

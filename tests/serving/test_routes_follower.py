@@ -1,0 +1,139 @@
+"""Tables come into force once their versions are loaded and healthy, with or without the controller."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import shutil
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+from serinus.routes import PackageRef, ReplicaReport, RouteTable, Watched
+from serving.routes_cache import RoutesCache
+from serving.routes_follower import Follower
+from serving.settings import Settings
+
+Packages = dict[int, PackageRef]
+
+
+def table(packages: Packages, epoch: int, stable: int = 1, **fields: Any) -> RouteTable:
+    own = {"model": "m", "epoch": epoch, "stable": {"late": stable}, "packages": packages}
+    return RouteTable.model_validate(own | fields)
+
+
+async def until(condition: Callable[[], Any], within_s: float = 20.0) -> None:
+    async with asyncio.timeout(within_s):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+@contextlib.asynccontextmanager
+async def following(settings: Settings, api: str) -> AsyncIterator[Follower]:
+    follower = Follower("front", "front-1-a", dataclasses.replace(settings, api=api))
+    task = asyncio.create_task(follower.run())
+    try:
+        yield follower
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def epoch_of(follower: Follower) -> int:
+    return follower.applied["m"].table.epoch if "m" in follower.applied else 0
+
+
+def last_report(controller: Any) -> ReplicaReport:
+    return controller.reports.get("front-1-a") or ReplicaReport(replica="x", role="front")
+
+
+def test_a_table_is_loaded_applied_reported_and_kept(settings: Settings, controller: Any, packages: Packages) -> None:
+    async def story() -> None:
+        controller.put(table(packages, 1))
+        async with following(settings, controller.url) as follower:
+            await until(lambda: last_report(controller).applied == {"m": 1})
+            assert last_report(controller).loaded == (packages[1].digest,)
+            assert controller.tokens == {"Bearer replica-token"}
+            controller.put(table(packages, 2, stable=2))
+            await until(lambda: last_report(controller).applied == {"m": 2})
+            assert set(follower.engines) == {packages[1].digest, packages[2].digest}  # the way back stays short
+            await until(lambda: [t.epoch for t in RoutesCache(settings.routes_cache).read()] == [2])
+            controller.remove("m")
+            await until(lambda: not follower.applied)
+            assert RoutesCache(settings.routes_cache).read() == []
+
+    asyncio.run(story())
+
+
+def test_a_version_that_fails_its_sample_is_reported_and_the_old_table_stays(
+    settings: Settings, controller: Any, packages: Packages, tmp_path: Path, tools: Any
+) -> None:
+    bad = tools.write_package(tmp_path / "bad", 9, spoil_sample=True)
+
+    async def story() -> None:
+        controller.put(table(packages, 1))
+        async with following(settings, controller.url) as follower:
+            await until(lambda: epoch_of(follower) == 1)
+            controller.put(table({**packages, 3: bad}, 2, stable=3))
+            await until(lambda: bad.digest in last_report(controller).failed)
+            assert "its own sample" in last_report(controller).failed[bad.digest]
+            assert last_report(controller).applied == {"m": 1}
+            controller.put(table(packages, 3))
+            await until(lambda: epoch_of(follower) == 3)
+            await until(lambda: last_report(controller).failed == {})
+
+    asyncio.run(story())
+
+
+def test_an_older_table_is_refused(settings: Settings, packages: Packages) -> None:
+    async def story() -> None:
+        async with following(settings, "http://127.0.0.1:9") as follower:
+            assert follower.take(Watched(tables=(table(packages, 5),), models=("m",)))
+            await until(lambda: epoch_of(follower) == 5)
+            assert not follower.take(Watched(tables=(table(packages, 4, stable=2),), models=("m",)))
+            assert not follower.take(Watched(tables=(table(packages, 5, stable=2),), models=("m",)))
+            assert follower.applied["m"].table.stable == {"late": 1}
+
+    asyncio.run(story())
+
+
+def test_it_starts_from_disk_when_the_controller_is_away_and_goes_on_when_it_is_back(
+    settings: Settings, controller: Any, packages: Packages
+) -> None:
+    async def story() -> None:
+        RoutesCache(settings.routes_cache).write(table(packages, 7))
+        controller.stop()
+        async with following(settings, controller.url) as follower:
+            await until(lambda: epoch_of(follower) == 7)
+            assert not follower.synced
+            controller.put(table(packages, 8, stable=2))
+            controller.start()
+            await until(lambda: epoch_of(follower) == 8)
+
+    asyncio.run(story())
+
+
+def test_a_store_that_was_away_for_a_moment_does_not_keep_a_version_out(
+    settings: Settings, packages: Packages, tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr("serving.routes_follower.RETRY_LOAD_S", 0.1)
+    ref = PackageRef(digest=packages[1].digest, uri=(tmp_path / "late").as_uri())
+
+    async def story() -> None:
+        async with following(settings, "http://127.0.0.1:9") as follower:
+            follower.take(Watched(tables=(table({1: ref}, 1),), models=("m",)))
+            await until(lambda: ref.digest in follower.report().failed)
+            shutil.copytree(packages[1].uri.removeprefix("file://"), tmp_path / "late")
+            await until(lambda: epoch_of(follower) == 1)
+            assert follower.report().failed == {}
+
+    asyncio.run(story())
+
+
+def test_the_cache_keeps_the_newest_table_and_survives_damage(tmp_path: Path, packages: Packages) -> None:
+    cache = RoutesCache(tmp_path)
+    for epoch in (2, 1):
+        cache.write(table(packages, epoch))
+    (tmp_path / "other.json").write_text('{"format": 99}')
+    assert [kept.epoch for kept in cache.read()] == [2]
