@@ -106,4 +106,4 @@ def test_a_missing_tail_number_which_only_cancelled_flights_have_does_not_show(t
     assert both["n"].sum() > 2_000
     for name in names:
         apart = (both[name] - both[f"{name}_named"]).abs()
-        assert apart.max() < 0.15, (name, apart)
+        assert apart.to_numpy().max() < 0.15, (name, apart)
