@@ -1,0 +1,117 @@
+"""Whatever the facts do, in whatever order, some things never happen."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+
+from controller.decide import decide
+from controller.rollouts import FOLLOWS, Ask
+from serinus.errors import SerinusError
+from serinus.rollouts import ENDS, Phase, Plan, Step
+from serinus.routes import ReplicaReport
+
+PLAN = Plan(
+    shadow_hold_s=100,
+    steps=(Step(canary_bp=100, hold_s=100), Step(canary_bp=1000, hold_s=100), Step(canary_bp=1000, hold_s=0)),
+    cycle_s=300,
+    bake_s=100,
+    max_duration_s=3000,
+)
+
+
+def test_a_rollout_keeps_its_promises_whatever_comes(make: Any) -> None:
+    class Rolling(RuleBasedStateMachine):
+        def __init__(self) -> None:
+            super().__init__()
+            self.now = make.NOW
+            self.facts = make.facts(None, watermark_ms=None, replicas=(), monitor_seen_at=None)
+            self.rollout = make.rollout(Phase.PENDING, plan=PLAN, history=())
+
+        @rule(seconds=st.integers(1, 400))
+        def wall_time_passes(self, seconds: int) -> None:
+            self.now += seconds
+
+        @rule(seconds=st.integers(1, 400), verdict=st.sampled_from(["satisfied"] * 4 + ["inconclusive", "error"]))
+        def evidence_comes(self, seconds: int, verdict: str) -> None:
+            at = (self.facts.watermark_ms or make.T0) + seconds * 1000
+            self.facts = make.facts(verdict, at, replicas=self.facts.replicas, monitor_seen_at=self.now)
+
+        @rule(share=st.integers(0, 20))
+        def evidence_is_violated(self, share: int) -> None:
+            if share == 0:
+                at = self.facts.watermark_ms or make.T0
+                self.facts = make.facts("violated", at, replicas=self.facts.replicas, monitor_seen_at=self.now)
+
+        @rule(count=st.sampled_from([3, 3, 3, 2]), fails=st.integers(0, 30))
+        def replicas_report(self, count: int, fails: int) -> None:
+            reports = make.replicas()[:count]
+            if fails == 0:
+                reports = (*reports, ReplicaReport(replica="x", role="front", failed={"digest-2": "broken"}))
+            self.facts = replace(self.facts, replicas=reports)
+
+        @rule(
+            command=st.sampled_from(["pause", "resume", "resume", "approve", "promote", "abort", "rollback"]),
+            reason=st.sampled_from(["", "because"]),
+            dice=st.integers(0, 3),
+        )
+        def human_commands(self, command: Any, reason: str, dice: int) -> None:
+            if dice and command in ("promote", "abort", "rollback"):
+                return  # else few rollouts would live long
+            try:
+                self.step(Ask(command, reason, "ann"))
+            except SerinusError:
+                return
+
+        @rule()
+        @precondition(lambda self: self.rollout.phase not in ENDS)
+        def controller_decides(self) -> None:
+            self.step(None)
+
+        def step(self, ask: Ask | None) -> None:
+            facts, before = replace(self.facts, ask=ask), self.rollout
+            after, _ = decide(before, facts, self.now)
+            self.rollout = after
+            verdict = facts.evidence.verdict if facts.evidence else None
+            assert len(after.history) - len(before.history) in (0, 1)
+            if before.phase in ENDS:
+                assert after == before
+            elif after.phase != before.phase:
+                assert after.phase in FOLLOWS[before.phase]
+            if verdict == "violated" and before.phase not in ENDS:
+                assert after.phase is Phase.ROLLED_BACK
+            if after.phase is Phase.BAKE and before.phase is not Phase.BAKE and ask is None:
+                assert verdict == "satisfied"
+                assert self.now - facts.monitor_seen_at <= 60
+                assert facts.evidence.watermark_ms - facts.evidence.first_event_ms >= PLAN.cycle_s * 1000
+                assert before.step == len(PLAN.steps)
+            if after.canary_bp > before.canary_bp:
+                assert verdict in ("satisfied", "inconclusive")
+                assert after.step == before.step + 1
+                assert verdict == "satisfied" or after.step == 1
+            assert after.step in (before.step, before.step + 1)
+
+        @invariant()
+        def shares_are_what_the_phase_allows(self) -> None:
+            rollout = self.rollout
+            if rollout.phase in ENDS or rollout.phase in (Phase.PENDING, Phase.LOADING):
+                assert (rollout.canary_bp, rollout.shadow_bp, rollout.expires_at) == (0, 0, None)
+            if rollout.shares:
+                assert rollout.expires_at is not None
+                assert rollout.expires_at <= self.now + 600
+            if rollout.promoted:
+                assert rollout.canary_bp == 0
+            assert (rollout.phase is Phase.PAUSED) == (rollout.paused_from is not None)
+
+        @invariant()
+        def the_history_is_a_chain(self) -> None:
+            moves = self.rollout.history
+            assert all(a.to == b.start for a, b in itertools.pairwise(moves))
+            assert not moves or moves[-1].to == self.rollout.phase
+
+    run_state_machine_as_test(Rolling, settings=settings(max_examples=150, stateful_step_count=40, deadline=None))
