@@ -106,6 +106,9 @@ def _write(trained: Trained, folder: Path, validation: Dataset, provenance: Mapp
         for task in network.tasks
     ]
     predicted = trained.predict(validation.raw)
+    for task, p in predicted.items():
+        if not np.isfinite(p).all():
+            raise InvalidPackage(f"task {task!r}: the network gives NaN for some rows", "train again, more slowly")
     measured = {task: quality(validation.labels[task], predicted[task]).as_dict() for task in network.tasks}
     _write_json(folder / "baseline.json", {"format": 1, "rows": len(validation), "tasks": measured})
     sample = sample_of(preprocess.inputs, validation.raw)

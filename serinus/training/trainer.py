@@ -80,7 +80,7 @@ def fit(
 
     `lr`: of all that is shared; `per_task_lr`: of what is a task's own, where it shall differ; both fall to 0 along
     half a cosine. `progress` is called after each epoch. The same `seed` gives the same weights.
-    Raises ValueError for tasks without labels."""
+    Raises ValueError for tasks without labels and for a loss that diverges."""
     tasks = tuple(tasks)
     for name in {*tasks, *per_task_lr}:
         if name not in dataset.labels or name not in tasks:
@@ -120,6 +120,8 @@ def fit(
                 cooling.step()
                 summed += loss.detach()
                 count += 1
+            if not torch.isfinite(summed):
+                raise ValueError(f"the loss of epoch {number} is {summed.item()}: lower the learning rate")
             found = _predict(network, held_numbers, held_categories)
             epoch = _judge(number, float(summed) / max(count, 1), validation, found)
             history.append(epoch)
