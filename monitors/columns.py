@@ -1,0 +1,163 @@
+"""Rows of the logs as columns, and how they are read from msgpack."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Self
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from serinus.records import LabelRow, PredictionRow
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Hashes = NDArray[np.uint64]
+
+ARMS = ("control", "canary", "stable", "shadow")
+CONTROL, CANARY = 0, 1
+_MANY = 1_000_000
+
+
+def entity_hash(entity: str) -> int:
+    """64 bits that group entities for the jackknife, independent of how the serving assigns them to arms."""
+    return int.from_bytes(blake2b(entity.encode(), digest_size=8, person=b"serinus-groups").digest(), "big")
+
+
+@dataclass(slots=True)
+class Words:
+    """Numbers for the words of one model's logs (tasks, rollouts, values of slices): equal words, equal numbers."""
+
+    numbers: dict[str, int] = field(default_factory=dict)
+    limit: int = _MANY
+
+    def number(self, word: str) -> int:
+        """The word's number; -1 when there are too many words already."""
+        known = self.numbers.get(word)
+        if known is None:
+            known = len(self.numbers) if len(self.numbers) < self.limit else -1
+            if known >= 0:
+                self.numbers[word] = known
+        return known
+
+    def known(self, word: str) -> int:
+        """The word's number if it was met, else -2, which no row has."""
+        return self.numbers.get(word, -2)
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """Labels, all shape (n,): halves of the id, index, number of the task's word, value, when it became known."""
+
+    high: Hashes
+    low: Hashes
+    index: Ints
+    task: Ints
+    value: Floats
+    known_ms: Ints
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    @classmethod
+    def of(cls, rows: Sequence[LabelRow], words: Words) -> Labels:
+        high, low = _halves([row.id for row in rows])
+        return cls(
+            high,
+            low,
+            np.array([row.index for row in rows], np.int64),
+            np.array([words.number(row.task) for row in rows], np.int64),
+            np.array([row.value for row in rows], np.float64),
+            np.array([row.known_ms for row in rows], np.int64),
+        )
+
+    @property
+    def event_ms(self) -> Ints:
+        """Event time of the predictions that they label (Unix ms)."""
+        return (self.high >> np.uint64(16)).astype(np.int64)
+
+    def take(self, which: NDArray[np.bool_]) -> Labels:
+        return Labels(*(getattr(self, name)[which] for name in self.__dataclass_fields__))
+
+    @classmethod
+    def concat(cls, parts: Sequence[Self]) -> Labels:
+        names = cls.__dataclass_fields__
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names)) if parts else NO_LABELS
+
+
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """One entry per score (row x task), all shape (n,) but `slices`, shape (n, number of slices), numbers of words.
+
+    `arm`: place in ARMS; `rollout`, `task`: numbers of words; `failed`: a fallback stood in."""
+
+    high: Hashes
+    low: Hashes
+    index: Ints
+    arm: Ints
+    entity: Hashes
+    rollout: Ints
+    task: Ints
+    version: Ints
+    value: Floats
+    failed: NDArray[np.bool_]
+    slices: Ints
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    @classmethod
+    def of(cls, rows: Sequence[PredictionRow], words: Words, slices: Sequence[str]) -> Predictions:
+        number = words.number
+        times = np.array([len(row.scores) for row in rows], np.int64)
+        per_row = np.array(
+            [
+                (row.index, ARMS.index(row.arm), number(row.rollout), *(number(row.slices.get(s, "")) for s in slices))
+                for row in rows
+            ],
+            np.int64,
+        ).reshape(len(rows), 3 + len(slices))
+        high, low = _halves([row.id for row in rows])
+        hashes = np.array([entity_hash(row.entity) for row in rows], np.uint64)
+        scores = [score for row in rows for score in row.scores]
+        spread = np.repeat(per_row, times, axis=0)
+        return cls(
+            np.repeat(high, times),
+            np.repeat(low, times),
+            spread[:, 0],
+            spread[:, 1],
+            np.repeat(hashes, times),
+            spread[:, 2],
+            np.array([number(score.task) for score in scores], np.int64),
+            np.array([score.version for score in scores], np.int64),
+            np.array([score.value for score in scores], np.float64),
+            np.array([bool(score.fallback) for score in scores], np.bool_),
+            spread[:, 3:],
+        )
+
+    @property
+    def event_ms(self) -> Ints:
+        """Event time (Unix ms), from the id."""
+        return (self.high >> np.uint64(16)).astype(np.int64)
+
+    def take(self, which: NDArray[np.bool_] | Ints) -> Predictions:
+        return Predictions(*(getattr(self, name)[which] for name in self.__dataclass_fields__))
+
+    @classmethod
+    def concat(cls, parts: Sequence[Self], slices: int = 0) -> Predictions:
+        if not parts:
+            return cls.of([], Words(), [""] * slices)
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in cls.__dataclass_fields__))
+
+
+def _halves(ids: Sequence[bytes]) -> tuple[Hashes, Hashes]:
+    if any(len(each) != 16 for each in ids):
+        raise msgspec.ValidationError("an id is not 16 bytes long")
+    both = np.frombuffer(b"".join(ids), dtype=">u8").reshape(-1, 2).astype(np.uint64)
+    return both[:, 0], both[:, 1]
+
+
+NO_LABELS = Labels.of([], Words())

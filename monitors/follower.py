@@ -1,0 +1,100 @@
+"""One rollout being followed: ticks are read from the logs, joined and assessed, one after the other."""
+
+from __future__ import annotations
+
+import logging
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from monitors import checkpoint
+from monitors.assess import Assessor
+from monitors.join import Due, combine, horizons, join_exposed, join_mature
+from monitors.log import LogReader
+from monitors.rows import Tick
+from serinus.evidence import Evidence, WorkItem
+
+_log = logging.getLogger(__name__)
+
+
+def read_tick(item: WorkItem, reader: LogReader, previous_ms: int, tick_ms: int) -> Tick:
+    """Everything that is due at `tick_ms` and was not at `previous_ms` (event time, Unix ms)."""
+    parts, broken = [], set[str]()
+    for wait_s, tasks in horizons(item.sla).items():
+        due = (previous_ms - wait_s * 1000, tick_ms - wait_s * 1000)
+        predictions, bad = reader.predictions(*due)
+        labels, worse = reader.labels(*due)
+        parts.append(join_mature(item, tasks, Due(predictions, labels, reader.words), tick_ms))
+        broken |= {*bad, *worse}
+    answered, bad = reader.predictions(previous_ms, tick_ms)
+    exposed = join_exposed(item, answered, reader.words)
+    return combine(tick_ms, parts, exposed, tuple(sorted(broken | set(bad))))
+
+
+@dataclass(slots=True)
+class Follower:
+    """`posted_ms`: the newest look that the controller has; `unsaved`: looks since the last checkpoint."""
+
+    assessor: Assessor
+    reader: LogReader
+    path: Path
+    posted_ms: int | None
+    unsaved: int = 0
+
+    @classmethod
+    def start(cls, item: WorkItem, log: Path, state: Path) -> Follower:
+        """Go on from the checkpoint; from the first row when there is none that fits.
+
+        One that is ahead of the controller does not fit: looks that it lost are made again."""
+        path = state / f"{item.rollout}.npz"
+        assessor = _saved(path, item) or Assessor(item)
+        reader = LogReader(log, item.model, tuple(item.sla.slices))
+        return cls(assessor, reader, path, item.last_tick_ms)
+
+    @property
+    def item(self) -> WorkItem:
+        return self.assessor.item
+
+    @property
+    def at_ms(self) -> int:
+        """The last tick consumed; before the first: the tick at or before the start."""
+        step = self.item.sla.tick_s * 1000
+        start = self.item.started_event_ms // step * step
+        return start if self.assessor.last_tick_ms is None else self.assessor.last_tick_ms
+
+    def look(self, watermark_ms: int) -> Evidence | None:
+        """The next look, if its tick is not after the watermark."""
+        tick_ms = self.at_ms + self.item.sla.tick_s * 1000
+        if tick_ms > watermark_ms:
+            return None
+        evidence = self.assessor.consume(read_tick(self.item, self.reader, self.at_ms, tick_ms))
+        self.unsaved += 1
+        return evidence
+
+    def is_news(self, evidence: Evidence) -> bool:
+        """False for a look that the controller has already (it was made again after a restart)."""
+        return self.posted_ms is None or evidence.tick_ms > self.posted_ms
+
+    def save(self) -> None:
+        """Write the checkpoint; only to be called when the controller has every look that is in it."""
+        if self.unsaved:
+            checkpoint.save(self.assessor, self.path)
+            self.unsaved = 0
+
+
+def _saved(path: Path, item: WorkItem) -> Assessor | None:
+    if not path.exists():
+        return None
+    try:
+        assessor = checkpoint.load(path)
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile, msgspec.MsgspecError) as error:
+        _log.error("the checkpoint %s cannot be used, the logs are read again: %s", path, error)
+        return None
+    same = assessor.item.model_copy(update={"last_tick_ms": None}) == item.model_copy(update={"last_tick_ms": None})
+    ahead = (assessor.last_tick_ms or 0) > (item.last_tick_ms or 0)
+    if not same or ahead:
+        _log.warning("the checkpoint %s %s", path, "is ahead of the controller" if same else "is of another plan")
+        return None
+    return assessor

@@ -1,0 +1,204 @@
+"""The join of one tick: mature predictions with their labels, by (id, index). Pure.
+
+The result depends on the set of rows only: not on their order, on the number of files, or on rows that came twice.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from monitors.columns import CANARY, CONTROL, NO_LABELS, Labels, Predictions, Words
+from monitors.rows import Exposed, Scored, Tick
+from serinus.evidence import Stream, WorkItem
+from serinus.sla import Sla
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+
+MINUTE_MS = 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """All rows of the logs whose event time is due at a tick, and no others; `words`: what their numbers mean."""
+
+    predictions: Predictions
+    labels: Labels
+    words: Words
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Labels by key, shape (keys,): 0., 1. or NaN; what was counted on the way."""
+
+    y: Floats
+    counts: Counter[str]
+
+
+def horizons(sla: Sla) -> dict[int, tuple[str, ...]]:
+    """Seconds until labels are mature -> the tasks for which that is so."""
+    waits: dict[int, list[str]] = {}
+    for task in sla.tasks:
+        waits.setdefault(sla.horizon_s(task), []).append(task)
+    return {wait: tuple(tasks) for wait, tasks in sorted(waits.items())}
+
+
+def join_mature(item: WorkItem, tasks: Iterable[str], due: Due, tick_ms: int) -> Tick:
+    """Rows of `tasks`, which have one horizon, that become mature at `tick_ms`.
+
+    A row is dropped where its label is missing (`absent: unlabelled`) or its condition (`given`) does not hold."""
+    mine = due.predictions.take(due.predictions.rollout == due.words.known(item.rollout))
+    seen = due.labels.take(due.labels.known_ms < tick_ms)
+    keys, of_row, of_label = _keys(mine, seen)
+    event_ms = np.zeros(keys, np.int64)
+    event_ms[of_row] = mine.event_ms
+    event_ms[of_label] = seen.event_ms
+    places = _places(mine, item.sla, due.words)
+    labelled = _Labelled(item.sla, seen, of_label, event_ms, due.words)
+    streams: dict[tuple[Stream, str], tuple[Scored, Scored]] = {}
+    counts: Counter[str] = Counter()
+    for task in tasks:
+        outcome = labelled.outcome(task)
+        rows = _ordered(mine, of_row, mine.task == due.words.known(task))
+        rows = rows[np.isfinite(mine.value[rows])]
+        sides = _paired(item, mine, of_row, rows), _arms(item, mine, of_row, rows)
+        used = np.unique(np.concatenate([of_row[side] for pair in sides for side in pair]))
+        wanted = labelled.wanted(task)
+        known = np.isfinite(outcome.y) & wanted
+        counts += outcome.counts
+        counts["labels_used"] += int(known[used].sum())
+        counts["rows_unlabelled"] += int((wanted & ~np.isfinite(outcome.y))[used].sum())
+        counts["rows_without_condition"] += int((~wanted)[used].sum())
+        names: tuple[Stream, Stream] = ("shadow", "canary")
+        for stream, pair in zip(names, sides, strict=True):
+            a, b = (_scored(mine, side[known[of_row[side]]], of_row, outcome.y, places) for side in pair)
+            streams[stream, task] = (a, b)
+    firsts = [side.event_ms.min() for pair in streams.values() for side in pair if len(side)]
+    return Tick(tick_ms, streams, {}, dict(counts), int(min(firsts)) if firsts else None)
+
+
+def join_exposed(item: WorkItem, predictions: Predictions, words: Words) -> dict[str, Exposed]:
+    """Per task, the answers of the two arms that are compared; a row that was asked twice failed if it once did."""
+    mine = predictions.take(predictions.rollout == words.known(item.rollout))
+    _, of_row, _ = _keys(mine, NO_LABELS)
+    places = _places(mine, item.sla, words)
+    exposed = {}
+    for task in item.sla.tasks:
+        chosen = mine.task == words.known(task)
+        chosen &= ((mine.arm == CANARY) & (mine.version == item.candidate)) | (
+            (mine.arm == CONTROL) & (mine.version == item.baseline)
+        )
+        rows = _ordered(mine, of_row, chosen, failed_first=True)
+        rows = _first(rows, of_row)
+        minute = mine.event_ms[rows] // MINUTE_MS
+        exposed[task] = Exposed(mine.entity[rows], minute, mine.arm[rows] == CANARY, mine.failed[rows], places[rows])
+    return exposed
+
+
+def combine(tick_ms: int, parts: Iterable[Tick], exposed: dict[str, Exposed], corrupt: tuple[str, ...]) -> Tick:
+    """One tick of the parts that have different horizons."""
+    streams: dict[tuple[Stream, str], tuple[Scored, Scored]] = {}
+    counts: Counter[str] = Counter()
+    firsts = []
+    for part in parts:
+        streams |= part.streams
+        counts += Counter(part.counts)
+        firsts += [part.first_event_ms] if part.first_event_ms is not None else []
+    return Tick(tick_ms, streams, exposed, dict(counts), min(firsts, default=None), corrupt)
+
+
+def _keys(predictions: Predictions, labels: Labels) -> tuple[int, Ints, Ints]:
+    """How many distinct (id, index) there are, and the number of each prediction's and of each label's."""
+    high = np.concatenate([predictions.high, labels.high])
+    low = np.concatenate([predictions.low, labels.low])
+    index = np.concatenate([predictions.index, labels.index])
+    if not len(index):
+        return 0, np.zeros(0, np.int64), np.zeros(0, np.int64)
+    order = np.lexsort((index, low, high))
+    step = (np.diff(high[order]) != 0) | (np.diff(low[order]) != 0) | (np.diff(index[order]) != 0)
+    number = np.empty(len(order), np.int64)
+    number[order] = np.concatenate([[0], np.cumsum(step)])
+    return int(number[order[-1]]) + 1, number[: len(predictions)], number[len(predictions) :]
+
+
+@dataclass(frozen=True, slots=True)
+class _Labelled:
+    """Visible labels with the number of each one's key (`key`), and the event time of every key."""
+
+    sla: Sla
+    labels: Labels
+    key: Ints
+    event_ms: Ints
+    words: Words
+
+    def outcome(self, task: str) -> Outcome:
+        """The label of each key known within the task's window: the earliest (ties: the smaller value) wins."""
+        spec, labels, counts = self.sla.tasks[task], self.labels, Counter[str]()
+        mine = np.flatnonzero(labels.task == self.words.known(task))
+        valid = np.isin(labels.value[mine], (0.0, 1.0))
+        counts["labels_invalid"] = int((~valid).sum())
+        mine = mine[valid]
+        order = np.lexsort((labels.value[mine], labels.known_ms[mine], self.key[mine]))
+        first = _first(mine[order], self.key)
+        late = labels.known_ms[first] > self.event_ms[self.key[first]] + spec.label_window_s * 1000
+        counts["labels_late"] = int(late.sum())
+        y = np.full(len(self.event_ms), 0.0 if spec.absent == "negative" else np.nan)
+        y[self.key[first[~late]]] = labels.value[first[~late]]
+        return Outcome(y, counts)
+
+    def wanted(self, task: str) -> Mask:
+        """Keys for which the task's condition (`given`) holds."""
+        given = self.sla.tasks[task].given_task
+        if given is None:
+            return np.ones(len(self.event_ms), np.bool_)
+        return np.asarray(self.outcome(given[0]).y == given[1])
+
+
+def _paired(item: WorkItem, rows: Predictions, of_row: Ints, order: Ints) -> tuple[Ints, Ints]:
+    """Rows that both versions scored, whichever arm they came by."""
+    clean = order[~rows.failed[order]]
+    a, b = (_first(clean[rows.version[clean] == version], of_row) for version in (item.baseline, item.candidate))
+    _, at_a, at_b = np.intersect1d(of_row[a], of_row[b], assume_unique=True, return_indices=True)
+    return a[at_a], b[at_b]
+
+
+def _arms(item: WorkItem, rows: Predictions, of_row: Ints, order: Ints) -> tuple[Ints, Ints]:
+    """Control and canary, with whatever answered: by the intention to treat."""
+    meant = ((rows.arm == CONTROL) & (rows.version == item.baseline)) | (
+        (rows.arm == CANARY) & (rows.version == item.candidate)
+    )
+    kept = _first(order[meant[order]], of_row)
+    return kept[rows.arm[kept] == CONTROL], kept[rows.arm[kept] == CANARY]
+
+
+def _ordered(rows: Predictions, of_row: Ints, chosen: Mask, *, failed_first: bool = False) -> Ints:
+    """The chosen rows in an order that only their content gives: by key, then arm, ..."""
+    at = np.flatnonzero(chosen)
+    failed = rows.failed[at] ^ failed_first
+    minor = [*rows.slices[at].T, rows.entity[at], rows.value[at]]
+    return at[np.lexsort((*minor, *((rows.arm[at], failed) if failed_first else (failed, rows.arm[at])), of_row[at]))]
+
+
+def _first(ordered: Ints, key: Ints) -> Ints:
+    """The first of each key, of rows ordered by key."""
+    keys = key[ordered]
+    return np.asarray(ordered[np.append(True, keys[1:] != keys[:-1])[: len(keys)]])
+
+
+def _scored(rows: Predictions, at: Ints, of_row: Ints, y: Floats, places: Ints) -> Scored:
+    return Scored(rows.event_ms[at], rows.entity[at], y[of_row[at]], rows.value[at], places[at])
+
+
+def _places(rows: Predictions, sla: Sla, words: Words) -> Ints:
+    """Words of the slices as places in the SLA's lists; -1: not listed."""
+    places = np.full(rows.slices.shape, -1, np.int64)
+    for column, values in enumerate(sla.slices.values()):
+        for place, value in enumerate(values):
+            places[rows.slices[:, column] == words.known(value), column] = place
+    return places

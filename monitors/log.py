@@ -1,0 +1,153 @@
+"""Reads the two logs of one model, incrementally: every file once, its tail when it grew.
+
+A file that does not hold what was written is set aside from the bad frame on, named in `corrupt`; the rows before it
+count. Parsed files are kept up to a number of rows, the least recently used ones go first.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Generic, Literal, Protocol, TypeVar
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from monitors.columns import Labels, Predictions, Words
+from serinus.records import LabelRow, PredictionRow, hour_of, log_folder, read_rows
+
+_log = logging.getLogger(__name__)
+
+HOUR_MS = 3_600_000
+CACHED_ROWS = 2_000_000
+_PARTS = 8
+_prediction = msgspec.msgpack.Decoder(PredictionRow).decode
+_label = msgspec.msgpack.Decoder(LabelRow).decode
+
+
+class Columns(Protocol):
+    def __len__(self) -> int: ...
+
+
+C = TypeVar("C", bound=Columns)
+
+
+@dataclass(slots=True)
+class LogFile(Generic[C]):
+    """One file: bytes read so far, its rows, and why it was set aside, if it was."""
+
+    path: Path
+    parts: list[C] = field(default_factory=list)
+    offset: int = 0
+    corrupt: str = ""
+
+    def refresh(self, parse: Callable[[list[bytes]], C]) -> None:
+        """Read what was appended since the last time."""
+        if self.corrupt or self.path.stat().st_size <= self.offset:
+            return
+        back = 1 if self.offset else 0  # one byte back, so that only the start of the file counts as byte 0
+        with self.path.open("rb") as file:
+            file.seek(self.offset - back)
+            data = file.read()
+        payloads: list[bytes] = []
+        at = back
+        try:
+            for end, payload in read_rows(data, back):
+                payloads.append(payload)
+                at = end
+        except ValueError as error:
+            self._set_aside(str(error))
+        if payloads:
+            self._take(payloads, parse)
+        self.offset += at - back
+
+    def _take(self, payloads: list[bytes], parse: Callable[[list[bytes]], C]) -> None:
+        """Parse what can be parsed: a frame that is whole but no row of ours ends the file as well."""
+        try:
+            self.parts.append(parse(payloads))
+        except msgspec.MsgspecError as error:
+            good = next(at for at, payload in enumerate(payloads) if not _parses(parse, payload))
+            self._set_aside(f"frame {good} after byte {self.offset} is no row: {error}")
+            if good:
+                self.parts.append(parse(payloads[:good]))
+
+    def _set_aside(self, why: str) -> None:
+        self.corrupt = why
+        _log.error("log %s is set aside from a bad frame on: %s", self.path, why)
+
+    @property
+    def rows(self) -> int:
+        return sum(len(part) for part in self.parts)
+
+
+def _parses(parse: Callable[[list[bytes]], Columns], payload: bytes) -> bool:
+    try:
+        parse([payload])
+    except msgspec.MsgspecError:
+        return False
+    return True
+
+
+class Shelf(Generic[C]):
+    """Parsed files of one kind, up to `limit` rows."""
+
+    def __init__(self, parse: Callable[[list[bytes]], C], join: Callable[[list[C]], C], limit: int) -> None:
+        self.parse, self.join, self.limit = parse, join, limit
+        self.files: OrderedDict[Path, LogFile[C]] = OrderedDict()
+
+    def read(self, paths: list[Path]) -> list[LogFile[C]]:
+        """These files, as far as they are written now."""
+        for path in paths:
+            file = self.files.setdefault(path, LogFile(path))
+            self.files.move_to_end(path)
+            file.refresh(self.parse)
+            if len(file.parts) > _PARTS:
+                file.parts = [self.join(file.parts)]
+        wanted = [self.files[path] for path in paths]
+        while len(self.files) > len(paths) and sum(file.rows for file in self.files.values()) > self.limit:
+            self.files.popitem(last=False)
+        return wanted
+
+
+class LogReader:
+    """The logs of one model under `root`. `slices`: raw inputs whose values matter, in the order of the SLA."""
+
+    def __init__(self, root: Path, model: str, slices: tuple[str, ...], cached_rows: int = CACHED_ROWS) -> None:
+        self.root, self.model, self.slices = root, model, slices
+        self.words = Words()
+        self._predictions = Shelf(self._parse_predictions, Predictions.concat, cached_rows)
+        self._labels = Shelf(self._parse_labels, Labels.concat, cached_rows)
+
+    def predictions(self, start_ms: int, end_ms: int) -> tuple[Predictions, tuple[str, ...]]:
+        """Predictions of event time [start_ms, end_ms), and the names of broken files among those that were read."""
+        files = self._predictions.read(self._paths("predictions", start_ms, end_ms))
+        parts = [part.take(_within(part.event_ms, start_ms, end_ms)) for file in files for part in file.parts]
+        return Predictions.concat(parts, len(self.slices)), self._broken(files)
+
+    def labels(self, start_ms: int, end_ms: int) -> tuple[Labels, tuple[str, ...]]:
+        """Labels of predictions of event time [start_ms, end_ms), and the names of broken files."""
+        files = self._labels.read(self._paths("labels", start_ms, end_ms))
+        parts = [part.take(_within(part.event_ms, start_ms, end_ms)) for file in files for part in file.parts]
+        return Labels.concat(parts), self._broken(files)
+
+    def _paths(self, kind: Literal["predictions", "labels"], start_ms: int, end_ms: int) -> list[Path]:
+        hours = range(start_ms // HOUR_MS, -(-end_ms // HOUR_MS))
+        folders = (log_folder(self.root, kind, self.model, hour_of(hour * HOUR_MS)) for hour in hours)
+        return [path for folder in folders for path in sorted(folder.glob("*.log"))]
+
+    def _parse_predictions(self, payloads: list[bytes]) -> Predictions:
+        return Predictions.of([_prediction(each) for each in payloads], self.words, self.slices)
+
+    def _parse_labels(self, payloads: list[bytes]) -> Labels:
+        return Labels.of([_label(each) for each in payloads], self.words)
+
+    def _broken(self, files: list[LogFile[C]]) -> tuple[str, ...]:
+        return tuple(str(file.path.relative_to(self.root)) for file in files if file.corrupt)
+
+
+def _within(event_ms: NDArray[np.int64], start_ms: int, end_ms: int) -> NDArray[np.bool_]:
+    return np.asarray((event_ms >= start_ms) & (event_ms < end_ms))

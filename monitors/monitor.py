@@ -1,0 +1,137 @@
+"""The loop: ask the controller what is wanted, follow the logs, post what was found.
+
+One exchange does both. Evidence stays here until the controller has answered for it, and only then is a checkpoint
+written: whatever is killed in between is computed again from the logs, to the same bytes.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import httpx
+from pydantic import ValidationError
+
+from monitors.follower import Follower
+from monitors.settings import Settings
+from monitors.watermark import Watermark, read_marks
+from serinus.errors import SerinusError, Unavailable, from_problem
+from serinus.evidence import Evidence, MonitorReport, MonitorWork
+
+_log = logging.getLogger(__name__)
+
+LOOKS_PER_EXCHANGE = 24
+BUSY_S, PROGRESS_S, IDLE_S = 0.0, 0.1, 0.5
+"""Pauses between exchanges: more is ready already; something came; nothing came."""
+FIRST_BACK_OFF_S, LAST_BACK_OFF_S = 0.2, 5.0
+SAVE_EVERY_S = 5.0
+TIMEOUT_S = 30.0
+
+
+@dataclass(slots=True)
+class Monitor:
+    """`pending`: looks that the controller has not answered for; `clock`: wall time, Unix seconds."""
+
+    settings: Settings
+    http: httpx.Client
+    clock: Callable[[], float] = time.time
+    followers: dict[str, Follower] = field(default_factory=dict)
+    watermarks: dict[str, Watermark] = field(default_factory=dict)
+    pending: list[Evidence] = field(default_factory=list)
+    _saved_at: float = 0.0
+
+    @classmethod
+    def of(cls, settings: Settings) -> Monitor:
+        headers = {"Authorization": f"Bearer {settings.token}"}
+        return cls(settings, httpx.Client(base_url=settings.api, headers=headers, timeout=TIMEOUT_S, trust_env=False))
+
+    def run(self, stopped: Callable[[float], bool]) -> None:
+        """Go on until `stopped(seconds)`, which waits that long unless it is told to stop, says True."""
+        back_off = FIRST_BACK_OFF_S
+        pause = BUSY_S
+        while not stopped(pause):
+            try:
+                looks = self.turn()
+            except SerinusError as error:
+                _log.warning("%s; again in %.1f s", error.detail, back_off)
+                pause, back_off = back_off, min(2 * back_off, LAST_BACK_OFF_S)
+                continue
+            back_off = FIRST_BACK_OFF_S
+            pause = BUSY_S if looks >= LOOKS_PER_EXCHANGE else PROGRESS_S if looks else IDLE_S
+        self.save()
+
+    def turn(self) -> int:
+        """One exchange, and then up to LOOKS_PER_EXCHANGE looks. Returns how many were made.
+
+        Raises SerinusError when the controller cannot be reached or refuses; nothing is lost by that."""
+        self._measure()
+        marks = {name: mark.value_ms for name, mark in self.watermarks.items() if mark.value_ms is not None}
+        report = MonitorReport(monitor=self.settings.name, watermarks_ms=marks, evidence=tuple(self.pending))
+        work = self._exchange(report)
+        for evidence in self.pending:
+            if follower := self.followers.get(evidence.rollout):
+                follower.posted_ms = evidence.tick_ms
+        self.pending = []
+        if self.clock() - self._saved_at >= SAVE_EVERY_S:
+            self.save()
+        self._take_on(work)
+        return self._look(LOOKS_PER_EXCHANGE)
+
+    def save(self) -> None:
+        """Write the checkpoint of every rollout whose looks have all arrived."""
+        waiting = {evidence.rollout for evidence in self.pending}
+        for rollout, follower in self.followers.items():
+            if rollout not in waiting:
+                follower.save()
+        self._saved_at = self.clock()
+
+    def _take_on(self, work: MonitorWork) -> None:
+        wanted = {item.rollout: item for item in work.rollouts}
+        for gone in self.followers.keys() - wanted.keys():
+            self.followers.pop(gone).path.unlink(missing_ok=True)
+        for rollout, item in wanted.items():
+            if rollout not in self.followers:
+                self.followers[rollout] = Follower.start(item, self.settings.log, self.settings.state)
+        models = {*work.models, *(item.model for item in work.rollouts)}
+        self.watermarks = {model: self.watermarks.get(model, Watermark()) for model in sorted(models)}
+
+    def _measure(self) -> None:
+        now_ms = int(self.clock() * 1000)
+        for model, watermark in self.watermarks.items():
+            watermark.update(read_marks(self.settings.log, model), now_ms)
+
+    def _look(self, most: int) -> int:
+        """Looks at each rollout in turn, until nothing is due or `most` were made."""
+        self._measure()
+        looks = 0
+        for follower in self.followers.values():
+            due = self.watermarks[follower.item.model].value_ms
+            while due is not None and looks < most and (evidence := follower.look(due)) is not None:
+                looks += 1
+                if follower.is_news(evidence):
+                    self.pending.append(evidence)
+        return looks
+
+    def _exchange(self, report: MonitorReport) -> MonitorWork:
+        content = report.model_dump_json().encode()
+        try:
+            answer = self.http.post(
+                "/v1/monitor/exchange", content=content, headers={"Content-Type": "application/json"}
+            )
+        except httpx.HTTPError as error:
+            raise Unavailable(f"the controller does not answer: {error}") from error
+        if answer.is_error:
+            raise _refusal(answer)
+        try:
+            return MonitorWork.model_validate_json(answer.content)
+        except ValidationError as error:
+            raise Unavailable(f"the controller's answer is not what was expected: {error}") from error
+
+
+def _refusal(answer: httpx.Response) -> SerinusError:
+    try:
+        return from_problem(answer.json())
+    except (ValueError, AttributeError):
+        return Unavailable(f"the controller answered {answer.status_code}")
