@@ -184,6 +184,8 @@ class World:
     now: float = NOW
     digests: dict[int, str] = field(default_factory=lambda: {1: "digest-1", 2: "digest-2", 3: "digest-3"})
 
+    hasty: Plan = HASTY
+
     def uri(self, digest: str) -> str:
         return f"file:///packages/{digest}"
 

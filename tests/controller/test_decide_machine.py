@@ -26,6 +26,8 @@ PLAN = Plan(
 
 
 def test_a_rollout_keeps_its_promises_whatever_comes(make: Any) -> None:
+    reached: set[Phase] = set()
+
     class Rolling(RuleBasedStateMachine):
         def __init__(self) -> None:
             super().__init__()
@@ -77,6 +79,7 @@ def test_a_rollout_keeps_its_promises_whatever_comes(make: Any) -> None:
             facts, before = replace(self.facts, ask=ask), self.rollout
             after, _ = decide(before, facts, self.now)
             self.rollout = after
+            reached.add(after.phase)
             verdict = facts.evidence.verdict if facts.evidence else None
             assert len(after.history) - len(before.history) in (0, 1)
             if before.phase in ENDS:
@@ -114,4 +117,6 @@ def test_a_rollout_keeps_its_promises_whatever_comes(make: Any) -> None:
             assert all(a.to == b.start for a, b in itertools.pairwise(moves))
             assert not moves or moves[-1].to == self.rollout.phase
 
-    run_state_machine_as_test(Rolling, settings=settings(max_examples=150, stateful_step_count=40, deadline=None))
+    careful = settings(max_examples=200, stateful_step_count=50, deadline=None, derandomize=True)
+    run_state_machine_as_test(Rolling, settings=careful)
+    assert reached >= set(Phase) - {Phase.SUPERSEDED}  # else it would have proven little
