@@ -19,9 +19,11 @@ TaskKind = Literal["binary"]
 
 
 class Word(BaseModel):
-    """Base of every shared word: immutable, and a field that it does not know is an error."""
+    """Base of every shared word: immutable, and a field that it does not know is an error.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    Infinity travels in JSON as the text "Infinity", and is read back from it (an e-value may overflow)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
 
 
 class InputSpec(Word):
