@@ -23,10 +23,10 @@ _LEAST_P = 1e-7
 
 
 def columns_of(rows: Scored) -> Floats:
-    """Rows, positives, probabilities and log-losses (nats, p kept 1e-7 from 0 and 1), shape (4, n)."""
+    """Rows, positives, probabilities and log-losses (nats, p kept 1e-7 from 0 and 1), shape (n, 4)."""
     p = np.clip(rows.p, _LEAST_P, 1 - _LEAST_P)
     loss = -np.where(rows.y > 0, np.log(p), np.log1p(-p))
-    return np.stack([np.ones(len(rows)), rows.y, exactly(rows.p), exactly(loss)])
+    return np.stack([np.ones(len(rows)), rows.y, exactly(rows.p), exactly(loss)], axis=1)
 
 
 @dataclass(slots=True)
@@ -47,21 +47,21 @@ class Cell:
         by_time = [Grouping.empty(width, BINS_GROUP) for width in BLOCK_WIDTHS_MS]
         return cls(overall, np.zeros((2, 2, bins)), np.zeros((2, 4)), [by_user, *by_time])
 
-    def add_sums(self, side: int, rows: Scored) -> None:
-        """Count rows of one side (0 baseline, 1 candidate): everything that needs no bins."""
+    def add_sums(self, rows: Scored, side: Ints, columns: Floats) -> None:
+        """Count rows in everything that needs no bins. `side`: 0 baseline, 1 candidate, shape (n,); `columns`: of
+        `columns_of(rows)`, shape (n, 4)."""
         if len(rows):
-            columns = columns_of(rows)
-            self.sums[side] += columns.sum(axis=1)
+            np.add.at(self.sums, side, columns)
             for grouping in self.groupings:
-                grouping.add_sums(side, rows, columns)
+                grouping.add_sums(rows, side, columns)
             self.changed = True
 
-    def add_scores(self, side: int, rows: Scored, bins: Ints) -> None:
+    def add_scores(self, rows: Scored, side: Ints, bins: Ints) -> None:
         """Count the same rows in the histograms, once; `bins`: of BINS_OVERALL, shape (n,)."""
         if len(rows):
-            np.add.at(self.pooled[side], (rows.y.astype(np.int64), coarser(bins, self.pooled.shape[2])), 1.0)
+            np.add.at(self.pooled, (side, rows.y.astype(np.int64), coarser(bins, self.pooled.shape[2])), 1.0)
             for grouping in self.groupings:
-                grouping.add_scores(side, rows, bins)
+                grouping.add_scores(rows, side, bins)
             self.changed = True
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from monitors.accumulators import Cell
+from monitors.accumulators import Cell, columns_of
 from monitors.bins import Bins
 from monitors.judgement import judge
 from monitors.metrics import Reading, auc_difference, calibration, log_loss, missing
@@ -89,13 +89,17 @@ class Assessor:
         places = self._places(stream, task)
         if not places or not any(len(rows) for rows in sides):
             return
-        for side, rows in enumerate(sides):
-            for place, cell in places:
-                inside = self._inside(place[2], rows.slices)
-                cell.add_sums(side, rows if inside is None else rows.take(inside))
+        rows, side = _both(sides)
+        columns = columns_of(rows)
+        for place, cell in places:
+            inside = self._inside(place[2], rows.slices)
+            if inside is None:
+                cell.add_sums(rows, side, columns)
+            else:
+                cell.add_sums(rows.take(inside), side[inside], columns[inside])
         waiting = self.waiting.setdefault((stream, task), ([], []))
-        for rows, kept in zip(sides, waiting, strict=True):
-            kept.append(rows)
+        for part, kept in zip(sides, waiting, strict=True):
+            kept.append(part)
 
     def _score(self, task: str) -> None:
         """Freeze the task's bins when a stream has enough scores; put what waited into the histograms."""
@@ -112,15 +116,15 @@ class Assessor:
             if kept is None:
                 continue
             del self.waiting[stream, task]
-            for side, bins in enumerate(self.bins[task]):
-                rows = Scored.concat(kept[side], len(self.item.sla.slices))
-                where = bins.of(rows.p)
-                for place, cell in self._places(stream, task):
-                    inside = self._inside(place[2], rows.slices)
-                    if inside is None:
-                        cell.add_scores(side, rows, where)
-                    else:
-                        cell.add_scores(side, rows.take(inside), where[inside])
+            slices = len(self.item.sla.slices)
+            rows, side = _both((Scored.concat(kept[0], slices), Scored.concat(kept[1], slices)))
+            where = np.where(side, *(bins.of(rows.p) for bins in reversed(self.bins[task])))
+            for place, cell in self._places(stream, task):
+                inside = self._inside(place[2], rows.slices)
+                if inside is None:
+                    cell.add_scores(rows, side, where)
+                else:
+                    cell.add_scores(rows.take(inside), side[inside], where[inside])
 
     def _expose(self, task: str, exposed: Exposed) -> None:
         for (of_task, where), counts in self.failures.items():
@@ -212,6 +216,11 @@ def shares_of(item: WorkItem) -> tuple[Share, ...]:
         shares.append(Share(spec, "shadow", spec.role, 0.7))
         shares.append(Share(spec, "canary", "display" if spec.role == "display" else "optional", 0.3))
     return tuple(shares)
+
+
+def _both(sides: tuple[Scored, Scored]) -> tuple[Scored, NDArray[np.int64]]:
+    """The rows of both sides, and the side of each."""
+    return Scored.concat(list(sides)), np.repeat(np.arange(2), [len(rows) for rows in sides])
 
 
 def _user_minutes(exposed: Exposed, which: NDArray[np.bool_]) -> int:

@@ -7,7 +7,7 @@ is exact in float64 (to 1e8 rows) and the order of rows, files and shards cannot
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ BLOCK_WIDTHS_MS = (600_000, 3_600_000, 21_600_000, 86_400_000)
 MAX_BLOCKS = 90
 """A finer grouping ends after so many blocks; the days go on."""
 _STEP = 2.0**26
+_COLUMNS = np.arange(4)[None]
 
 
 def exactly(values: Floats) -> Floats:
@@ -46,6 +47,7 @@ class Grouping:
     hist: Floats
     own: Floats
     dropped: bool = False
+    _positive: int | None = field(default=None, compare=False)
 
     @classmethod
     def empty(cls, width_ms: int, bins: int, users: int = 0) -> Grouping:
@@ -53,30 +55,44 @@ class Grouping:
         shape = (2, 2, users, bins)
         return cls(width_ms, bins, keys, np.zeros((2, 4, users)), np.zeros(shape), np.zeros((2, users)))
 
-    def groups_of(self, rows: Scored) -> Ints:
+    def places(self, rows: Scored) -> Ints:
         """The place in `keys` of each row's group; new blocks of time are made room for."""
         if self.width_ms == USERS:
             return (rows.entity % np.uint64(len(self.keys))).astype(np.int64)
         blocks = rows.event_ms // self.width_ms
-        self._hold(np.unique(blocks))
+        found = np.searchsorted(self.keys, blocks)
+        if len(self.keys) and (self.keys[np.minimum(found, len(self.keys) - 1)] == blocks).all():
+            return found
+        self._hold(np.union1d(self.keys, blocks))
         return np.searchsorted(self.keys, blocks)
 
-    def add_sums(self, side: int, rows: Scored, columns: Floats) -> None:
-        """`columns`: shape (4, n), in the order N, Y, P, LOSS."""
+    def add_sums(self, rows: Scored, side: Ints, columns: Floats) -> None:
+        """`side`: shape (n,); `columns`: shape (n, 4), in the order N, Y, P, LOSS."""
         if not self.dropped:
-            group = self.groups_of(rows)
-            for column, values in enumerate(columns):
-                self.sums[side, column] += np.bincount(group, values, minlength=len(self.keys))
+            group = self.places(rows)[:, None]
+            np.add.at(self.sums, (side[:, None], _COLUMNS, group), columns)
+            self._positive = None
 
-    def add_scores(self, side: int, rows: Scored, bins: Ints) -> None:
-        """`bins`: of BINS_OVERALL, shape (n,)."""
-        if self.dropped or not len(rows):
+    def add_scores(self, rows: Scored, side: Ints, bins: Ints) -> None:
+        """`side`, `bins` (of BINS_OVERALL): shape (n,)."""
+        if self.dropped:
             return
-        group, y = self.groups_of(rows), rows.y.astype(np.int64)
-        np.add.at(self.hist[side], (y, group, coarser(bins, self.bins)), 1.0)
+        group = self.places(rows)
+        np.add.at(self.hist, (side, rows.y.astype(np.int64), group, coarser(bins, self.bins)), 1.0)
         touched = np.unique(group)
-        negatives, positives = self.hist[side][:, touched]
-        self.own[side, touched] = (positives * (negatives.cumsum(axis=1) - negatives / 2)).sum(axis=1)
+        self.own[:, touched] = _concordant(self.hist[:, :, touched])
+
+    @property
+    def positive_groups(self) -> int:
+        """Groups that hold a positive, in the arm that has fewer of them."""
+        if self._positive is None:
+            self._positive = int((self.sums[:, Y] > 0).sum(axis=1).min())
+        return self._positive
+
+    @property
+    def held(self) -> NDArray[np.bool_]:
+        """Which groups hold any row, shape (G,)."""
+        return np.asarray(self.sums[:, N].max(axis=0) > 0)
 
     def close(self) -> None:
         """To be called at each tick: a fine grouping that is full gives its memory back."""
@@ -84,6 +100,7 @@ class Grouping:
             fresh = Grouping.empty(self.width_ms, self.bins)
             self.keys, self.sums, self.hist, self.own = fresh.keys, fresh.sums, fresh.hist, fresh.own
             self.dropped = True
+            self._positive = None
 
     def merge(self, other: Grouping) -> Grouping:
         """As if one grouping had seen both."""
@@ -97,19 +114,22 @@ class Grouping:
             at = np.searchsorted(merged.keys, part.keys)
             merged.sums[:, :, at] += part.sums
             merged.hist[:, :, at] += part.hist
-        negatives, positives = merged.hist[:, 0], merged.hist[:, 1]
-        merged.own = (positives * (negatives.cumsum(axis=2) - negatives / 2)).sum(axis=2)
+        merged.own = _concordant(merged.hist)
         return merged
 
     def _hold(self, keys: Ints) -> None:
-        new = keys if not len(self.keys) else keys[~np.isin(keys, self.keys)]
-        if not len(new):
-            return
-        joined = np.union1d(self.keys, new)
-        at = np.searchsorted(joined, self.keys)
+        """Make room for `keys`: rising, and all that are there already among them."""
+        at = np.searchsorted(keys, self.keys)
         sums, hist, own = self.sums, self.hist, self.own
-        self.keys, count = joined, len(joined)
+        self.keys, count = keys, len(keys)
         self.sums = np.zeros((2, 4, count))
         self.hist = np.zeros((2, 2, count, self.bins))
         self.own = np.zeros((2, count))
         self.sums[:, :, at], self.hist[:, :, at], self.own[:, at] = sums, hist, own
+        self._positive = None
+
+
+def _concordant(hist: Floats) -> Floats:
+    """Pairs in which the positive has the higher score, ties half: shape (2, 2, G, K) -> (2, G)."""
+    negatives, positives = hist[:, 0], hist[:, 1]
+    return np.asarray((positives * (negatives.cumsum(axis=2) - negatives / 2)).sum(axis=2))

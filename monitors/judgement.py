@@ -75,12 +75,8 @@ def log_e_values(entries: Floats) -> tuple[Floats, Floats]:
 def half_widths(entries: Floats, alpha: float) -> Floats:
     """Distance from the value to the margins at which the e-value reaches the level's limit, shape (n,)."""
     variance, nu, taus = np.maximum(entries[:, 2], NIL_VARIANCE), np.maximum(entries[:, 3], 1), entries[:, 4:]
-    sides = np.where(taus[:, 0] == CALIBRATION_TAUS[0], 4.0, 2.0)
-    z = np.zeros(len(entries))
-    for count in (2.0, 4.0):
-        which = sides == count
-        if which.any():
-            z[which] = critical_z(1 / variance[which], taus[which], float(np.log(count / alpha)))
+    sides = np.where(taus[:, 0] == CALIBRATION_TAUS[0], 4.0, 2.0)  # bounds that must hold at once
+    z = critical_z(1 / variance, taus, np.log(sides / alpha))
     return np.asarray(t_from_normal(z, nu) * np.sqrt(variance))
 
 

@@ -43,11 +43,6 @@ class Reading:
     candidate: float
 
 
-def positive_groups(grouping: Grouping) -> int:
-    """Groups that hold a positive, in the arm that has fewer of them."""
-    return int((grouping.sums[:, Y] > 0).sum(axis=1).min())
-
-
 def missing(cell: Cell) -> str:
     """What the burn-in still lacks, in words; empty when it is over."""
     positives, rows = cell.sums[:, Y].min(), cell.sums[:, N].min()
@@ -58,7 +53,7 @@ def missing(cell: Cell) -> str:
         return f"{positives:.0f} positives, {MIN_POSITIVES} needed"
     if negatives < MIN_POSITIVES:
         return f"{negatives:.0f} negatives, {MIN_POSITIVES} needed"
-    if (groups := positive_groups(cell.groupings[0])) < MIN_GROUPS:
+    if (groups := cell.groupings[0].positive_groups) < MIN_GROUPS:
         return f"positives in {groups} groups of users, {MIN_GROUPS} needed"
     return ""
 
@@ -70,28 +65,43 @@ def auc(counts: Floats) -> Floats:
     return np.asarray(pairs / (negatives.sum(axis=-1) * positives.sum(axis=-1)))
 
 
-def auc_without_each(grouping: Grouping, pooled: Floats) -> Floats:
-    """AUC of both sides with each group left out, shape (2, G). `pooled`: shape (2, 2, K), K the grouping's bins."""
-    negatives, positives = pooled[:, 0], pooled[:, 1]
-    below = negatives.cumsum(axis=1) - negatives / 2
-    above = positives.sum(axis=1, keepdims=True) - positives.cumsum(axis=1) + positives / 2
-    pairs = (positives * below).sum(axis=1, keepdims=True)
-    hist = grouping.hist
-    lost = (hist[:, 1] @ below[:, :, None] + hist[:, 0] @ above[:, :, None])[:, :, 0] - grouping.own
-    n1, n0 = positives.sum(axis=1, keepdims=True), negatives.sum(axis=1, keepdims=True)
-    left = (n1 - grouping.sums[:, Y]) * (n0 - (grouping.sums[:, N] - grouping.sums[:, Y]))
-    whole = np.broadcast_to(pairs / (n1 * n0), left.shape)
-    return np.asarray(np.divide(pairs - lost, left, out=whole.copy(), where=left > 0))
+@dataclass(frozen=True, slots=True)
+class Ranks:
+    """Of pooled histograms, shape (2, 2, K): for each bin, the negatives below it and the positives above it (its own
+    count half), shape (2, K, 1); concordant pairs, positives and negatives, shape (2, 1)."""
+
+    below: Floats
+    above: Floats
+    pairs: Floats
+    positives: Floats
+    negatives: Floats
+
+    @classmethod
+    def of(cls, pooled: Floats) -> Ranks:
+        negatives, positives = pooled[:, 0], pooled[:, 1]
+        n1, n0 = positives.sum(axis=1, keepdims=True), negatives.sum(axis=1, keepdims=True)
+        below = negatives.cumsum(axis=1) - negatives / 2
+        above = n1 - positives.cumsum(axis=1) + positives / 2
+        return cls(below[:, :, None], above[:, :, None], (positives * below).sum(axis=1, keepdims=True), n1, n0)
+
+
+def auc_without_each(grouping: Grouping, ranks: Ranks) -> Floats:
+    """AUC of both sides with each group left out, shape (2, G). `ranks`: of all groups, in the grouping's bins."""
+    hist, sums = grouping.hist, grouping.sums
+    lost = (hist[:, 1] @ ranks.below + hist[:, 0] @ ranks.above)[:, :, 0] - grouping.own
+    left = (ranks.positives - sums[:, Y]) * (ranks.negatives - (sums[:, N] - sums[:, Y]))
+    whole = ranks.pairs / (ranks.positives * ranks.negatives) * np.ones_like(left)
+    return np.asarray(np.divide(ranks.pairs - lost, left, out=whole, where=left > 0))
 
 
 def auc_difference(cell: Cell) -> Reading:
     """AUC baseline - AUC candidate."""
     values = auc(cell.pooled)
-    joined = {grouping.bins: _joined(cell.pooled, grouping.bins) for grouping in cell.groupings}
+    ranks = {bins: Ranks.of(_joined(cell.pooled, bins)) for bins in {g.bins for g in cell.groupings}}
 
     def variance(grouping: Grouping) -> Floats:
-        without = auc_without_each(grouping, joined[grouping.bins])
-        delta = (without[0] - without[1])[_held(grouping)]
+        without = auc_without_each(grouping, ranks[grouping.bins])
+        delta = (without[0] - without[1])[grouping.held]
         return np.array([(len(delta) - 1) / len(delta) * np.square(delta - delta.mean()).sum()])
 
     contrasts = _contrasts(np.array([values[0] - values[1]]), cell, variance)
@@ -104,7 +114,7 @@ def calibration(cell: Cell) -> Reading:
     log_r = np.log(predicted) - np.log(cell.sums[:, Y])
 
     def variance(grouping: Grouping) -> Floats:
-        sums = grouping.sums[:, :, _held(grouping)]
+        sums = grouping.sums[:, :, grouping.held]
         influence = sums[:, P] / predicted[:, None] - sums[:, Y] / cell.sums[:, Y, None]
         each = np.stack([influence[1] - influence[0], influence[1] + influence[0]])
         return _linear_jackknife(each)
@@ -119,7 +129,7 @@ def log_loss(cell: Cell) -> Reading:
     ratio = mean[1] / mean[0]
 
     def variance(grouping: Grouping) -> Floats:
-        sums = grouping.sums[:, :, _held(grouping)]
+        sums = grouping.sums[:, :, grouping.held]
         influence = sums[:, LOSS] / cell.sums[:, LOSS, None] - sums[:, N] / cell.sums[:, N, None]
         return _linear_jackknife(ratio * (influence[1] - influence[0])[None])
 
@@ -129,10 +139,10 @@ def log_loss(cell: Cell) -> Reading:
 def _contrasts(values: Floats, cell: Cell, variance: VarianceOver) -> tuple[Contrast, ...]:
     """The largest variance over the groupings that may speak, for each value."""
     users, *times = cell.groupings
-    found = [(variance(users), positive_groups(users) - 1)]
-    ready = [g for g in times if not g.dropped and positive_groups(g) >= MIN_BLOCKS]
+    found = [(variance(users), users.positive_groups - 1)]
+    ready = [g for g in times if not g.dropped and g.positive_groups >= MIN_BLOCKS]
     if ready:
-        found += [(variance(grouping), positive_groups(grouping) - 1) for grouping in ready]
+        found += [(variance(grouping), grouping.positive_groups - 1) for grouping in ready]
     else:
         found = [(FIRST_DAYS_FACTOR * found[0][0], found[0][1])]
     table = np.stack([each for each, _ in found])
@@ -147,11 +157,6 @@ def _linear_jackknife(influence: Floats) -> Floats:
     """Variance of statistics whose influence adds up to 0 over the groups, shape (s, G) -> (s,)."""
     groups = influence.shape[1]
     return np.asarray(groups / max(groups - 1, 1) * np.square(influence).sum(axis=1))
-
-
-def _held(grouping: Grouping) -> NDArray[np.bool_]:
-    """Groups that hold any row."""
-    return np.asarray(grouping.sums[:, N].max(axis=0) > 0)
 
 
 def _joined(pooled: Floats, bins: int) -> Floats:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import erfcx, log_ndtr, logsumexp
+from scipy.special import erfcx, log_ndtr
 from scipy.stats import chi2
 
 Floats = NDArray[np.float64]
@@ -23,7 +23,6 @@ CALIBRATION_TAUS = (0.05, 0.15, 0.5)
 """Expected sizes of a difference of log calibration ratios."""
 LOG_E_CAP = 200.0
 """e-values are shown up to exp(200), so that they and their sums stay finite in JSON."""
-_WIDEST_Z = 100.0
 
 
 def log_mixture(s: ArrayLike, info: ArrayLike, rho: ArrayLike) -> Floats:
@@ -88,14 +87,23 @@ def log_e(z: ArrayLike, info: ArrayLike, taus: ArrayLike) -> Floats:
     z, info = np.asarray(z, dtype=np.float64), np.asarray(info, dtype=np.float64)
     rho = np.square(1 / np.asarray(taus, dtype=np.float64))
     each = log_mixture((z * np.sqrt(info))[..., None], info[..., None], rho)
-    return np.asarray(logsumexp(each, axis=-1) - math.log(rho.shape[-1]))
+    most = each.max(axis=-1)
+    return np.asarray(most + np.log(np.exp(each - most[..., None]).mean(axis=-1)))
 
 
-def critical_z(info: ArrayLike, taus: ArrayLike, log_limit: float) -> Floats:
-    """The z at which `log_e` reaches `log_limit`, by bisection, shape (n,). It gives the interval shown to people."""
-    info = np.asarray(info, dtype=np.float64)
-    low, high = np.zeros_like(info), np.full_like(info, _WIDEST_Z)
-    for _ in range(40):
+def critical_z(info: ArrayLike, taus: ArrayLike, log_limit: ArrayLike) -> Floats:
+    """The z at which `log_e` reaches `log_limit`, by bisection, shape (n,). It gives the interval shown to people.
+
+    A one-sided mixture lies between one and two times the two-sided one, and a mean of T between the largest and a
+    T-th of it: that brackets the root."""
+    info, log_limit = np.asarray(info, dtype=np.float64), np.asarray(log_limit, dtype=np.float64)
+    ratio = np.square(1 / np.asarray(taus, dtype=np.float64)) / info[..., None]
+    grown = np.log1p(1 / ratio) + 2 * log_limit[..., None]
+    low, high = (
+        np.sqrt(np.maximum((1 + ratio) * (grown + 2 * shift), 0)).min(axis=-1)
+        for shift in (-math.log(2), math.log(ratio.shape[-1]))
+    )
+    for _ in range(20):
         middle = (low + high) / 2
         below = log_e(middle, info, taus) < log_limit
         low, high = np.where(below, middle, low), np.where(below, high, middle)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from monitors.accumulators import Cell
 from monitors.groupings import N, Y
 from monitors.judgement import Judged
-from monitors.metrics import Reading, auc, positive_groups
+from monitors.metrics import Reading, auc
 from monitors.rates import FailureCounts
 from monitors.sequential import shown
 from serinus.evidence import CellEvidence, Stream, VerdictName
@@ -139,7 +139,7 @@ def _sizes(cell: Cell) -> dict[str, int]:
     return {
         "labels": int(cell.sums[:, N].min()),
         "positives": int(cell.sums[:, Y].min()),
-        "groups": positive_groups(cell.groupings[0]),
+        "groups": cell.groupings[0].positive_groups,
     }
 
 
