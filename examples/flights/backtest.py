@@ -25,11 +25,13 @@ from examples.flights.models import Flights, held_out_table, prepare, scores, tr
 from monitors.assess import Assessor
 from monitors.columns import entity_hash
 from monitors.rows import Scored, Tick
-from serinus.evidence import Evidence, WorkItem
+from serinus.evidence import Evidence, Stream, WorkItem
 from serinus.rollouts import DAY_S
 from serinus.sla import Sla
 
 Scores = dict[str, npt.NDArray[np.float32]]
+Sides = tuple[Scores, Scores]
+"""Of the baseline and of the candidate."""
 STARTS = tuple(f"2013-{month:02}-01" for month in range(4, 10))
 QUIET_MS = DAY_MS
 """Stable traffic before the first rollout."""
@@ -81,33 +83,31 @@ class End:
     evidence: Evidence | None
 
 
-def ticks(year: Year, sla: Sla, baseline: Scores, candidate: Scores, start_ms: int, end_ms: int) -> Iterator[Tick]:
-    """The rows that become mature at each tick, of the requests from `start_ms` on."""
+def ticks(year: Year, sla: Sla, sides: Sides, start_ms: int, end_ms: int) -> Iterator[Tick]:
+    """The rows that become mature at each tick until `end_ms`, of the requests from `start_ms` on."""
     step, values = sla.tick_s * 1000, {task: year.mature(sla, task) for task in sla.tasks}
     for tick_ms in range(start_ms - start_ms % step + step, end_ms, step):
-        streams = {}
+        streams: dict[tuple[Stream, str], tuple[Scored, Scored]] = {}
         for task in sla.tasks:
             due = tick_ms - sla.horizon_s(task) * 1000
             first, last = np.searchsorted(year.event_ms, [max(start_ms, due - step), max(start_ms, due)])
             at = np.arange(first, last)[~np.isnan(values[task][first:last])]
             common = year.event_ms[at], year.entity[at], values[task][at]
-            pair = [
-                Scored(*common, side[task][at].astype(np.float64), year.slices[at]) for side in (baseline, candidate)
-            ]
+            pair = [Scored(*common, side[task][at].astype(np.float64), year.slices[at]) for side in sides]
             streams["shadow", task] = (pair[0], pair[1])
         firsts = [int(a.event_ms.min()) for a, _ in streams.values() if len(a)]
         yield Tick(tick_ms, streams, {}, {}, min(firsts, default=None))
 
 
-def compare(year: Year, sla: Sla, baseline: Scores, candidate: Scores, start_ms: int, versions: tuple[int, int]) -> End:
+def compare(year: Year, sla: Sla, sides: Sides, start_ms: int) -> End:
     """Roll out the candidate from `start_ms` on, by the SLA's plan."""
     plan = sla.rollout
     item = WorkItem(
-        rollout=f"{versions[1]}-over-{versions[0]}",
+        rollout="backtest",
         model=sla.model,
         sla=sla,
-        baseline=versions[0],
-        candidate=versions[1],
+        baseline=1,
+        candidate=2,
         alpha=plan.alpha,
         started_event_ms=start_ms,
     )
@@ -115,7 +115,7 @@ def compare(year: Year, sla: Sla, baseline: Scores, candidate: Scores, start_ms:
     end_ms = min(start_ms + plan.max_duration_s * 1000, int(year.event_ms[-1]) + DAY_MS)
     holds = [plan.shadow_hold_s, *(step.hold_s for step in plan.steps), plan.bake_s]
     phase, since, word = 0, start_ms, "undecided"
-    for tick in ticks(year, sla, baseline, candidate, start_ms, end_ms):
+    for tick in ticks(year, sla, sides, start_ms, end_ms):
         evidence = assessor.consume(tick)
         if evidence.verdict == "violated":
             word = "rolled back"
@@ -136,12 +136,11 @@ def compare(year: Year, sla: Sla, baseline: Scores, candidate: Scores, start_ms:
 def story(year: Year, sla: Sla, by_version: dict[str, Scores], start: datetime) -> Iterator[str]:
     """What happens from `start` on, a line a rollout."""
     start_ms = int(start.timestamp() * 1000) + QUIET_MS
-    first = compare(year, sla, by_version["1"], by_version["2"], start_ms, (1, 2))
+    first = compare(year, sla, (by_version["1"], by_version["2"]), start_ms)
     yield _line("2 over 1", first, start_ms)
     for name in ("3", "3 without defect"):
-        yield _line(
-            f"{name} over 2", compare(year, sla, by_version["2"], by_version[name], first.at_ms, (2, 3)), start_ms
-        )
+        then = compare(year, sla, (by_version["2"], by_version[name]), first.at_ms)
+        yield _line(f"{name} over 2", then, start_ms)
 
 
 def _line(name: str, end: End, start_ms: int) -> str:

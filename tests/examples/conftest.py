@@ -1,7 +1,7 @@
 import polars as pl
 import pytest
 
-from examples.flights import data, labels
+from examples.flights import data, features, labels
 from examples.flights.data import Tables
 
 
@@ -13,3 +13,9 @@ def tables() -> Tables:
 @pytest.fixture(scope="session")
 def truth(tables: Tables) -> pl.DataFrame:
     return labels.labels(tables.flights)
+
+
+@pytest.fixture(scope="session")
+def year(tables: Tables) -> pl.DataFrame:
+    """The features of all flights."""
+    return features.features(tables)
