@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import socket
 import sys
 
@@ -40,6 +41,8 @@ class Server(uvicorn.Server):
 
 def main() -> int:
     """Run until SIGTERM. The exit code is 1, after one clear line, when it cannot start."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _leave)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)
     try:
@@ -60,9 +63,15 @@ def main() -> int:
         server_header=False,
     )
     server = Server(config, services, url)
-    server.run(sockets=[listener])
-    services.db.close()
+    try:
+        server.run(sockets=[listener])  # after it has stopped it raises the signal again, for `_leave`
+    finally:
+        services.db.close()
     return 0 if server.started else 1
+
+
+def _leave(_number: int, _frame: object) -> None:
+    sys.exit(0)
 
 
 def _services(settings: Settings) -> Services:

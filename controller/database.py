@@ -11,6 +11,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import ArgumentError
 from sqlalchemy.orm import DeclarativeBase, Session
 
 from serinus.errors import Unavailable
@@ -29,14 +30,21 @@ class Database:
     """SQLite (embedded) or PostgreSQL, by the URL. Thread-safe; every transaction is short."""
 
     def __init__(self, url: str) -> None:
-        parsed = make_url(url)
-        if parsed.drivername == "postgresql":
-            parsed = parsed.set(drivername="postgresql+psycopg")
-        self.sqlite = parsed.get_backend_name() == "sqlite"
-        if self.sqlite and parsed.database:
-            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-        options: dict[str, Any] = {"connect_args": {"timeout": 30}} if self.sqlite else {"pool_pre_ping": True}
-        self.engine: Engine = create_engine(parsed, pool_size=8, max_overflow=40, **options)
+        """Raises Unavailable when the URL is none, or when the folder of an SQLite file cannot be made."""
+        try:
+            parsed = make_url(url)
+            if parsed.drivername == "postgresql":
+                parsed = parsed.set(drivername="postgresql+psycopg")
+            self.sqlite = parsed.get_backend_name() == "sqlite"
+            if self.sqlite and parsed.database:
+                Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+            options: dict[str, Any] = {"connect_args": {"timeout": 30}} if self.sqlite else {"pool_pre_ping": True}
+            self.engine: Engine = create_engine(parsed, pool_size=8, max_overflow=40, **options)
+        except (ArgumentError, OSError, ImportError) as error:
+            raise Unavailable(
+                f"the database of SERINUS_DATABASE_URL cannot be used: {error}",
+                "expected sqlite:////PATH or postgresql://USER:PASSWORD@HOST/NAME",
+            ) from error
         self.listeners: dict[Wake, Callable[[], object]] = {"routes": lambda: None, "facts": lambda: None}
         if self.sqlite:
             _tame_sqlite(self.engine)

@@ -8,7 +8,14 @@ from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from controller.decide import decide
 from controller.rollouts import FOLLOWS, Ask
@@ -35,22 +42,26 @@ def test_a_rollout_keeps_its_promises_whatever_comes(make: Any) -> None:
             self.facts = make.facts(None, watermark_ms=None, replicas=(), monitor_seen_at=None)
             self.rollout = make.rollout(Phase.PENDING, plan=PLAN, history=())
 
-        @rule(seconds=st.integers(1, 400))
+        @initialize(phase=st.sampled_from([Phase.PENDING, Phase.PENDING, Phase.SHADOW, Phase.RAMP, Phase.RAMP]))
+        def it_has_come_so_far(self, phase: Phase) -> None:
+            self.rollout = make.rollout(phase, plan=PLAN, history=())
+
+        @rule(seconds=st.integers(1, 100))
         def wall_time_passes(self, seconds: int) -> None:
             self.now += seconds
 
-        @rule(seconds=st.integers(1, 400), verdict=st.sampled_from(["satisfied"] * 4 + ["inconclusive", "error"]))
+        @rule(seconds=st.integers(1, 800), verdict=st.sampled_from(["satisfied"] * 4 + ["inconclusive", "error"]))
         def evidence_comes(self, seconds: int, verdict: str) -> None:
             at = (self.facts.watermark_ms or make.T0) + seconds * 1000
             self.facts = make.facts(verdict, at, replicas=self.facts.replicas, monitor_seen_at=self.now)
 
-        @rule(share=st.integers(0, 20))
+        @rule(share=st.sampled_from([9, 8, 7, 6, 5, 4, 3, 2, 1, 0]))
         def evidence_is_violated(self, share: int) -> None:
             if share == 0:
                 at = self.facts.watermark_ms or make.T0
                 self.facts = make.facts("violated", at, replicas=self.facts.replicas, monitor_seen_at=self.now)
 
-        @rule(count=st.sampled_from([3, 3, 3, 2]), fails=st.integers(0, 30))
+        @rule(count=st.sampled_from([3, 3, 3, 2]), fails=st.sampled_from([9, 8, 7, 6, 5, 4, 3, 2, 1, 0]))
         def replicas_report(self, count: int, fails: int) -> None:
             reports = make.replicas()[:count]
             if fails == 0:
@@ -60,7 +71,7 @@ def test_a_rollout_keeps_its_promises_whatever_comes(make: Any) -> None:
         @rule(
             command=st.sampled_from(["pause", "resume", "resume", "approve", "promote", "abort", "rollback"]),
             reason=st.sampled_from(["", "because"]),
-            dice=st.integers(0, 3),
+            dice=st.sampled_from([9, 8, 7, 6, 5, 4, 3, 2, 1, 0]),
         )
         def human_commands(self, command: Any, reason: str, dice: int) -> None:
             if dice and command in ("promote", "abort", "rollback"):
@@ -117,6 +128,6 @@ def test_a_rollout_keeps_its_promises_whatever_comes(make: Any) -> None:
             assert all(a.to == b.start for a, b in itertools.pairwise(moves))
             assert not moves or moves[-1].to == self.rollout.phase
 
-    careful = settings(max_examples=200, stateful_step_count=50, deadline=None, derandomize=True)
+    careful = settings(max_examples=120, stateful_step_count=50, deadline=None, derandomize=True)
     run_state_machine_as_test(Rolling, settings=careful)
-    assert reached >= set(Phase) - {Phase.SUPERSEDED}  # else it would have proven little
+    assert reached >= set(Phase) - {Phase.PENDING, Phase.SUPERSEDED}  # else it would have proven little
