@@ -15,7 +15,7 @@ from serinus.rooms import rooms_path
 
 __all__ = ["ProcessSpec", "process_specs"]
 
-READY_S = {"controller": 60.0, "serving": 120.0, "monitors": 60.0}
+READY_S = {"controller": 120.0, "serving": 240.0, "monitors": 120.0}
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from serinus.cli.output import AsJson, HomeOption, client_of, console, print_json, table, wall_time
+from serinus.cli.output import AsJson, HomeOption, client_of, console, event_time, print_json, table, wall_time
 from serinus.client.connection import local_stack
 from serinus.errors import AlreadyActive, SerinusError, Unavailable
 from serinus.home import Home, StackState
@@ -163,17 +163,34 @@ def _show_processes(home: Home, state: StackState | None, alive: bool) -> None:
 
 def _show_status(said: dict[str, Any]) -> None:
     """Each list of the answer as a table, with the columns that it has."""
-    for name, rows in said.items():
+    for name, found in said.items():
+        rows = _living(name, found) if isinstance(found, list) else found
         if isinstance(rows, list) and rows and isinstance(rows[0], dict):
             columns = list(dict.fromkeys(column for row in rows for column in row))
-            table(name.replace("_", " ").capitalize(), columns, ([_cell(row.get(c)) for c in columns] for row in rows))
+            table(
+                name.replace("_", " ").capitalize(), columns, ([_cell(c, row.get(c)) for c in columns] for row in rows)
+            )
         elif not isinstance(rows, list | dict):
             console.print(f"{name.replace('_', ' ')}: {rows}")
         elif not rows:
             console.print(f"{name.replace('_', ' ')}: none")
 
 
-def _cell(value: Any) -> Any:
+def _living(name: str, rows: list[Any]) -> list[Any]:
+    """Only those that live, of what says whether it does; how many others there are is a line."""
+    living = [row for row in rows if not isinstance(row, dict) or row.get("live", True)]
+    if len(living) < len(rows):
+        console.print(f"{name}: {len(rows) - len(living)} more that live no longer")
+    return living
+
+
+def _cell(column: str, value: Any) -> Any:
+    if column.endswith("_at") and isinstance(value, int | float):
+        return wall_time(value)
+    if column.endswith("_ms") and isinstance(value, int):
+        return event_time(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, dict):
         return ", ".join(f"{key}={each}" for key, each in value.items())
     if isinstance(value, list):
