@@ -51,7 +51,9 @@ def check_part(manifest: Manifest, part: Part, path: Path) -> None:
         spec = raw.get(value.name)
         if spec is not None and value.type.tensor_type.elem_type != ELEMENT[spec.datatype]:
             raise InvalidPackage(f"part {part.name!r}: its graph does not read {value.name!r} as {spec.datatype}")
-    for node in (*_nodes(model.graph), *(node for function in model.functions for node in function.node)):
+    if len(model.functions):
+        raise InvalidPackage(f"part {part.name!r}: {part.file} defines functions; export it with them inlined")
+    for node in _nodes(model.graph):
         if node.domain not in DOMAINS:
             raise InvalidPackage(f"part {part.name!r}: operator {node.domain}.{node.op_type} is not of {DOMAINS[1:]}")
     for tensor in _tensors(model.graph):

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from serinus.sla import Sla
 
-__all__ = ["Answer", "Label", "LabelsAnswer", "ModelView", "Refusal", "VersionView"]
+__all__ = ["Answer", "Label", "LabelsAnswer", "ModelView", "Refusal", "VersionView", "View"]
 
 
 class View(BaseModel):

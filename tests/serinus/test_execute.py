@@ -91,9 +91,9 @@ def test_json_becomes_arrays_of_the_declared_types(typed: Manifest) -> None:
     assert raw["price"].dtype == np.float32
     assert raw["price"].tolist() == pytest.approx([1.5, math.nan], nan_ok=True)
     assert raw["country"].tolist() == ["BR", ""]
-    assert (raw["grid"].dtype, raw["grid"].shape) == (np.float64, (2, 2, 2))
+    assert (str(raw["grid"].dtype), raw["grid"].shape) == ("float64", (2, 2, 2))
     assert np.isnan(raw["grid"][:, 1, 1]).all()
-    assert (raw["small"].dtype, raw["flag"].dtype, raw["weekday"].dtype) == (np.int32, np.bool_, np.int64)
+    assert [str(raw[name].dtype) for name in ("small", "flag", "weekday")] == ["int32", "bool", "int64"]
 
 
 @pytest.mark.parametrize(

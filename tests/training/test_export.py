@@ -125,7 +125,7 @@ def test_weights_that_are_no_numbers_are_refused_and_nothing_is_left(
 ) -> None:
     network = copy.deepcopy(trained.network)
     with torch.no_grad():
-        network.heads[0].last.bias.fill_(torch.nan)
+        next(network.heads[0].parameters()).fill_(torch.nan)
     with pytest.raises(InvalidPackage, match="task 'click': the network gives NaN"):
         export(dataclasses.replace(trained, network=network), folder, validation=validation)
     assert list(folder.parent.iterdir()) == []

@@ -127,7 +127,7 @@ def test_the_graph_is_what_the_features_say(train: list[Any], served: list[Any])
     seen, raw = _tame(_raw(train)), _tame(_raw(served))
     numbers, categories = learn(FEATURES, INPUTS, seen)(raw)
     expected_numbers, expected_categories = _twin(seen, raw)
-    assert (numbers.dtype, categories.dtype) == (np.float32, np.int64)
+    assert (str(numbers.dtype), str(categories.dtype)) == ("float32", "int64")
     np.testing.assert_allclose(numbers, np.array(expected_numbers), rtol=2e-4, atol=2e-4)
     assert categories.tolist() == expected_categories
 

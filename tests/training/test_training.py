@@ -70,7 +70,7 @@ def test_the_same_seed_gives_the_same_weights_and_leaves_torch_s_own_alone(
 
 def _gradients(network: Any, losses: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     network.zero_grad(set_to_none=True)
-    torch.stack(list(losses.values())).sum().backward()
+    torch.autograd.backward(torch.stack(list(losses.values())).sum())
     return {name: p.grad.clone() for name, p in network.named_parameters() if p.grad is not None}
 
 
