@@ -89,7 +89,7 @@ def _machinery(settings: Settings) -> Iterator[None]:
             include_dashboard=False,
             object_store_memory=100 << 20,
             logging_level=logging.WARNING,
-            log_to_driver=False,
+            log_to_driver=True,
             _temp_dir=str(folder / "ray"),
             _node_ip_address="127.0.0.1",
         )

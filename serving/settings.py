@@ -31,7 +31,7 @@ class Settings:
     routes_cache: Path = Path("routes")
     candidate_deadline_s: float = 0.25
     candidate_in_flight: int = 16
-    shadow_queue: int = 2048
+    shadow_queue: int = 8192
     mark_every_s: float = 0.25
     poll_s: float = 25.0
 

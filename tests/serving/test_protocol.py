@@ -81,6 +81,7 @@ def test_nested_data_means_the_same_as_flat() -> None:
         ({"place": {"shape": [2]}}, "expected FP64 of shape [2, 2]"),
         ({"hour": {"data": [7]}}, "has 1 values, expected 2"),
         ({"hour": {"data": [7, None]}}, "'hour' has a null"),
+        ({"place": {"data": [1, None, 3, 4]}}, "'place' has a null, expected numbers"),
         ({"hour": {"data": [7, 8.5]}}, "other values than whole numbers"),
         ({"hour": {"data": [7, 2**70]}}, "'hour' has"),
         ({"delay": {"data": [1e39, 0]}}, "too large for FP32"),

@@ -252,7 +252,7 @@ def test_a_killed_front_door_loses_no_answer_and_no_acknowledged_label(stable: A
     assert {uuid.UUID(identity).bytes for identity in labelled} <= {row.id for row in stable.labels()}
 
 
-def test_zz_it_stops_cleanly_and_leaves_no_process(stack: Any) -> None:
+def test_it_stops_cleanly_and_leaves_no_process(stack: Any) -> None:
     family = psutil.Process(stack.process.pid).children(recursive=True)
     assert len(family) > 5
     assert stack.stop() == 0
