@@ -19,7 +19,7 @@ DAY_MS = 86_400_000
 HOUR_MS = 3_600_000
 
 
-@pytest.fixture()
+@pytest.fixture
 def sla() -> Sla:
     """Two tasks, three countries, looks every hour; a click that never came is a 0."""
     return Sla.model_validate(
@@ -36,14 +36,14 @@ def sla() -> Sla:
     )
 
 
-@pytest.fixture()
+@pytest.fixture
 def item(sla: Sla) -> WorkItem:
     return WorkItem(
         rollout="r1", model="ads", sla=sla, baseline=1, candidate=2, alpha=0.05, started_event_ms=10 * DAY_MS
     )
 
 
-@pytest.fixture()
+@pytest.fixture
 def draw() -> Callable[..., Tick]:
     """Draw one tick: `n` rows of 300 users whose taste lasts; a day's shock moves everybody's outcome.
 
@@ -93,7 +93,7 @@ def draw() -> Callable[..., Tick]:
     return drawn
 
 
-@pytest.fixture()
+@pytest.fixture
 def cell() -> Callable[..., object]:
     """The evidence of one cell, by its name and stream."""
 
@@ -103,7 +103,7 @@ def cell() -> Callable[..., object]:
     return found
 
 
-@pytest.fixture()
+@pytest.fixture
 def write_log() -> Callable[..., None]:
     """Append rows to the logs of a model, as a writer of the serving does."""
 

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pytest import approx
 from scipy.special import expit
 from sklearn.metrics import roc_auc_score
 
@@ -45,11 +44,11 @@ def test_delong_s_example() -> None:  # DeLong, DeLong and Clarke-Pearson 1988: 
     positives, negatives = np.array([0.8, 0.6, 0.4]), np.array([0.5, 0.3, 0.2, 0.7])
     above = (positives[:, None] > negatives).astype(float)
     v10, v01 = above.mean(axis=1), above.mean(axis=0)
-    assert v10.var(ddof=1) / 3 + v01.var(ddof=1) / 4 == approx(5 / 108)
+    assert v10.var(ddof=1) / 3 + v01.var(ddof=1) / 4 == pytest.approx(5 / 108)
     y, p = np.repeat([1.0, 0.0], [3, 4]), np.concatenate([positives, negatives])
     zeros = np.zeros(7, np.int64)
     rows = Scored(zeros, zeros.astype(np.uint64), y, p, np.zeros((7, 0), np.int64))
-    assert auc(filled((rows, rows)).pooled) == approx([0.75, 0.75])
+    assert auc(filled((rows, rows)).pooled) == pytest.approx([0.75, 0.75])
 
 
 def test_the_jackknife_over_rows_is_delong() -> None:
@@ -66,7 +65,7 @@ def test_the_jackknife_over_rows_is_delong() -> None:
         by_row.add_sums(alone, side, columns_of(alone))
         by_row.add_scores(alone, side, bins)
     without = auc_without_each(by_row, Ranks.of(by_row.hist.sum(axis=2)))[0]
-    assert 3_999 / 4_000 * np.square(without - without.mean()).sum() == approx(delong, rel=0.01)
+    assert 3_999 / 4_000 * np.square(without - without.mean()).sum() == pytest.approx(delong, rel=0.01)
 
 
 @settings(deadline=None, max_examples=30)
@@ -76,12 +75,12 @@ def test_the_pooled_auc_is_scikit_learn_s(seed: int, n: int, noise: float) -> No
     if not 0 < a.y.sum() < n:
         return
     exact = [roc_auc_score(rows.y, rows.p) for rows in (a, b)]
-    assert auc(filled((a, b)).pooled) == approx(exact, abs=0.004 if a.y.sum() < 100 else 0.001)
+    assert auc(filled((a, b)).pooled) == pytest.approx(exact, abs=0.004 if a.y.sum() < 100 else 0.001)
 
 
 def test_the_error_of_256_bins_is_a_ten_thousandth() -> None:
     a, b = rows_of(np.random.default_rng(5), 40_000, 1.0)
-    assert auc(filled((a, b)).pooled) == approx([roc_auc_score(r.y, r.p) for r in (a, b)], abs=1e-4)
+    assert auc(filled((a, b)).pooled) == pytest.approx([roc_auc_score(r.y, r.p) for r in (a, b)], abs=1e-4)
 
 
 @pytest.mark.parametrize("paired", [True, False])
@@ -101,7 +100,7 @@ def test_leaving_a_group_out_is_computing_it_again_without(paired: bool) -> None
                 group = rows.entity % 64 if grouping.width_ms == 0 else rows.event_ms // grouping.width_ms
                 left = group != key
                 slow = roc_auc_score(rows.y[left], coarse[left])
-                assert fast[side, at] == approx(slow, abs=1e-12)
+                assert fast[side, at] == pytest.approx(slow, abs=1e-12)
 
 
 def test_the_ratios_and_their_variance_are_a_naive_jackknife_s() -> None:
@@ -115,14 +114,16 @@ def test_the_ratios_and_their_variance_are_a_naive_jackknife_s() -> None:
         return np.array([r[1] - r[0], r[1] + r[0], lb / la - 1])
 
     contrasts = (*calibration(cell).contrasts, *log_loss(cell).contrasts)
-    assert [each.value for each in contrasts] == approx(values(np.ones(len(a), bool)), abs=1e-6)
+    assert [each.value for each in contrasts] == pytest.approx(values(np.ones(len(a), bool)), abs=1e-6)
     largest = np.zeros(3)
     groups = [a.entity % 64, *(a.event_ms // width for width in (3_600_000, 21_600_000, 86_400_000))]
     for group in groups[:1] + groups[2:]:  # 200 hours are more than 90 blocks, so the hours are dropped
         keys = np.unique(group)
         without = np.array([values(group != key) for key in keys])
-        largest = np.maximum(largest, (len(keys) - 1) / len(keys) * np.square(without - without.mean(axis=0)).sum(axis=0))
-    assert [each.variance for each in contrasts] == approx(largest, rel=0.1)
+        largest = np.maximum(
+            largest, (len(keys) - 1) / len(keys) * np.square(without - without.mean(axis=0)).sum(axis=0)
+        )
+    assert [each.variance for each in contrasts] == pytest.approx(largest, rel=0.1)
     assert len(np.unique(day)) == 9
 
 
@@ -144,7 +145,7 @@ def test_before_five_blocks_hold_positives_users_count_sixteenfold() -> None:
     users = cell.groupings[0]
     without = auc_without_each(users, Ranks.of(cell.pooled))
     delta = without[0] - without[1]
-    assert reading.variance == approx(16 * 63 / 64 * np.square(delta - delta.mean()).sum())
+    assert reading.variance == pytest.approx(16 * 63 / 64 * np.square(delta - delta.mean()).sum())
     assert reading.nu == 63
 
 
@@ -153,5 +154,7 @@ def test_what_is_missing_is_said_in_words() -> None:
     assert missing(Cell.empty(overall=True)) == "no mature label yet"
     assert missing(filled((a, b))) == f"{a.y.sum():.0f} positives, 30 needed"
     assert missing(filled((a, Scored.empty()))) == "no mature label yet"
-    one_user = Scored(np.arange(100), np.zeros(100, np.uint64), np.arange(100) % 2.0, a.p[:1].repeat(100), np.zeros((100, 0), int))
+    one_user = Scored(
+        np.arange(100), np.zeros(100, np.uint64), np.arange(100) % 2.0, a.p[:1].repeat(100), np.zeros((100, 0), int)
+    )
     assert missing(filled((one_user, one_user))) == "positives in 1 groups of users, 15 needed"

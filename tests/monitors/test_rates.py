@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pytest import approx
 
 from monitors.rates import RATE_RATIOS, FailureCounts, log_e_two_arms
 
@@ -25,7 +24,7 @@ def counted(rows: list[tuple[int, int, int, int]]) -> FailureCounts:
 
 
 def test_the_published_value_of_one_segment() -> None:
-    assert log_e_two_arms(12, 30, 0.1, 1.5) == approx(1.761525, abs=1e-6)
+    assert log_e_two_arms(12, 30, 0.1, 1.5) == pytest.approx(1.761525, abs=1e-6)
 
 
 @given(ticks.filter(lambda rows: any(row[2] + row[3] for row in rows)), st.floats(1.0, 3.0))
@@ -40,23 +39,23 @@ def test_segments_are_multiplied_inside_each_ratio(rows: list[tuple[int, int, in
             f = exposure_b / (exposure_a + exposure_b)
             product *= (pi(k * ratio, f) / pi(k, f)) ** b * ((1 - pi(k * ratio, f)) / (1 - pi(k, f))) ** a
         naive += product / len(RATE_RATIOS)
-    assert counted(rows).log_e(k) == approx(math.log(naive), abs=1e-9)
+    assert counted(rows).log_e(k) == pytest.approx(math.log(naive), abs=1e-9)
 
 
 @given(ticks, ticks)
 def test_merging_is_having_seen_both(a: list[tuple[int, int, int, int]], b: list[tuple[int, int, int, int]]) -> None:
     merged, both = counted(a).merge(counted(b)), counted([*a, *b])
-    assert merged.log_e(1.5) == approx(both.log_e(1.5), abs=1e-12)
+    assert merged.log_e(1.5) == pytest.approx(both.log_e(1.5), abs=1e-12)
     assert merged.exposure.tolist() == both.exposure.tolist()
-    assert counted(a).merge(FailureCounts()).log_e(1.5) == approx(counted(a).log_e(1.5), abs=1e-12)
+    assert counted(a).merge(FailureCounts()).log_e(1.5) == pytest.approx(counted(a).log_e(1.5), abs=1e-12)
 
 
 def test_the_interval_holds_the_ratio_and_leaves_out_what_is_excluded() -> None:
     counts = counted([(100, 100, 10, 40)] * 5)
     low, high = counts.interval(math.log(40)) or (math.nan, math.nan)
     assert low < math.log(4) < high
-    assert counts.log_e(math.exp(low)) == approx(math.log(40), abs=1e-3)
-    assert counts.log_e(math.exp(high), rising=False) == approx(math.log(40), abs=1e-3)
+    assert counts.log_e(math.exp(low)) == pytest.approx(math.log(40), abs=1e-3)
+    assert counts.log_e(math.exp(high), rising=False) == pytest.approx(math.log(40), abs=1e-3)
 
 
 def test_a_tick_with_one_arm_says_nothing() -> None:

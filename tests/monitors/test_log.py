@@ -1,0 +1,92 @@
+"""Reading what is being written, and what is broken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from monitors.follower import read_tick
+from monitors.log import LogReader
+from serinus.evidence import WorkItem
+from serinus.ids import uuid7
+from serinus.records import MAGIC, LabelRow, PredictionRow, Score, encode_row, hour_of, log_folder
+
+T0 = 240 * 3_600_000
+Write = Callable[..., None]
+
+
+def row(number: int, event_ms: int = T0 + 5) -> PredictionRow:
+    scores = [Score("click", 0.5, 1)]
+    return PredictionRow(uuid7(event_ms, number.to_bytes(10, "big")).bytes, 0, "stable", "u", "r1", 1, scores, {}, 7)
+
+
+def count(reader: LogReader, start: int = T0, end: int = T0 + 3_600_000) -> int:
+    return len(reader.predictions(start, end)[0])
+
+
+def path_of(root: Path) -> Path:
+    return log_folder(root, "predictions", "ads", hour_of(T0)) / "w0.log"
+
+
+def test_a_growing_file_is_read_once(tmp_path: Path, write_log: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = LogReader(tmp_path, "ads", ())
+    assert count(reader) == 0
+    for at in range(30):
+        write_log(tmp_path, "ads", [row(at)])
+        assert count(reader) == at + 1
+    assert count(reader, T0 + 6) == 0
+    assert count(LogReader(tmp_path, "ads", ())) == 30
+
+
+def test_a_torn_frame_is_waited_for(tmp_path: Path, write_log: Write) -> None:
+    write_log(tmp_path, "ads", [row(1)])
+    frame, path, reader = encode_row(row(2)), path_of(tmp_path), LogReader(tmp_path, "ads", ())
+    for at in range(len(frame)):
+        with path.open("ab") as file:
+            file.write(frame[at : at + 1])
+        assert count(reader) == (1 if at < len(frame) - 1 else 2)
+    assert reader.predictions(T0, T0 + 9)[1] == ()
+
+
+@pytest.mark.parametrize("part", [b"\xff" * 40, encode_row(row(2))[:-1] + b"\x00" + encode_row(row(3))])
+def test_a_corrupt_file_counts_up_to_its_bad_frame_and_is_named(tmp_path: Path, write_log: Write, part: bytes) -> None:
+    write_log(tmp_path, "ads", [row(1)])
+    write_log(tmp_path, "ads", [row(4)], writer="w1")
+    with path_of(tmp_path).open("ab") as file:
+        file.write(part)
+    reader = LogReader(tmp_path, "ads", ())
+    for _ in range(2):
+        rows, broken = reader.predictions(T0, T0 + 3_600_000)
+        assert len(rows) == 2
+        assert broken == (f"predictions/ads/{hour_of(T0)}/w0.log",)
+
+
+def test_a_whole_frame_that_is_no_row_ends_its_file_too(tmp_path: Path, write_log: Write) -> None:
+    label = LabelRow(row(2).id, 0, "click", 1.0, T0 + 9)
+    path = path_of(tmp_path)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(MAGIC + encode_row(row(1)) + encode_row(label) + encode_row(row(3)))
+    rows, broken = LogReader(tmp_path, "ads", ()).predictions(T0, T0 + 3_600_000)
+    assert len(rows) == 1
+    assert len(broken) == 1
+
+
+def test_a_corrupt_file_is_counted_in_the_evidence(tmp_path: Path, write_log: Write, item: WorkItem) -> None:
+    write_log(tmp_path, "ads", [row(1)])
+    with path_of(tmp_path).open("ab") as file:
+        file.write(b"\xff" * 40)
+    tick = read_tick(item, LogReader(tmp_path, "ads", ("country",)), T0, T0 + 3_600_000)
+    assert tick.corrupt == (f"predictions/ads/{hour_of(T0)}/w0.log",)
+
+
+def test_files_that_are_not_needed_now_leave_a_full_cache(tmp_path: Path, write_log: Write) -> None:
+    hours = [T0 + at * 3_600_000 for at in range(5)]
+    for hour in hours:
+        write_log(tmp_path, "ads", [row(at, hour + at) for at in range(10)])
+    reader = LogReader(tmp_path, "ads", (), cached_rows=15)
+    for hour in (*hours, *hours):
+        assert count(reader, hour, hour + 3_600_000) == 10
+        assert sum(file.rows for file in reader._predictions.files.values()) <= 15
+    assert count(reader, T0, hours[-1] + 3_600_000) == 50
