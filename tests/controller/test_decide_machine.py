@@ -26,7 +26,7 @@ from serinus.routes import ReplicaReport
 PLAN = Plan(
     shadow_hold_s=100,
     steps=(Step(canary_bp=100, hold_s=100), Step(canary_bp=1000, hold_s=100), Step(canary_bp=1000, hold_s=0)),
-    cycle_s=300,
+    cycle_s=900,
     bake_s=100,
     max_duration_s=3000,
 )
@@ -54,6 +54,15 @@ def test_a_rollout_keeps_its_promises_whatever_comes(make: Any) -> None:
         def evidence_comes(self, seconds: int, verdict: str) -> None:
             at = (self.facts.watermark_ms or make.T0) + seconds * 1000
             self.facts = make.facts(verdict, at, replicas=self.facts.replicas, monitor_seen_at=self.now)
+
+        @rule(verdict=st.sampled_from(["satisfied", "satisfied", "inconclusive"]), looks=st.integers(1, 4))
+        @precondition(lambda self: self.rollout.phase not in ENDS)
+        def all_is_well_for_a_while(self, verdict: str, looks: int) -> None:
+            for _ in range(looks):
+                self.now += 5
+                at = (self.facts.watermark_ms or make.T0) + 150_000
+                self.facts = make.facts(verdict, at, monitor_seen_at=self.now)
+                self.step(None)
 
         @rule(share=st.sampled_from([9, 8, 7, 6, 5, 4, 3, 2, 1, 0]))
         def evidence_is_violated(self, share: int) -> None:
