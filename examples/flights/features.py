@@ -22,9 +22,12 @@ PLANE = ("plane_age", "seats")
 WEATHER = ("temp", "humid", "wind_speed", "precip", "pressure", "visib")
 RECENT = (
     "origin_delay_1h", "origin_late_1h", "origin_delay_3h", "origin_late_3h", "carrier_delay_3h", "carrier_late_3h",
-    "dest_delay_3h", "dest_late_3h", "origin_cancelled_6h", "carrier_cancelled_6h",
+    "dest_delay_3h", "dest_late_3h",
 )  # fmt: skip
-COUNTS = ("origin_departures_1h", "carrier_departures_3h", "dest_arrivals_3h", "origin_overdue", "carrier_overdue")
+COUNTS = (
+    "origin_departures_1h", "carrier_departures_3h", "dest_arrivals_3h", "origin_cancelled_6h", "carrier_cancelled_6h",
+    "origin_overdue", "carrier_overdue",
+)  # fmt: skip
 OVERDUE = ("origin_overdue_minutes", "carrier_overdue_minutes")
 AIRCRAFT = ("aircraft_dep_delay", "aircraft_arr_delay", "aircraft_hours")
 NULLABLE = (*PLANE, *WEATHER, *RECENT, *OVERDUE, *AIRCRAFT)
@@ -89,9 +92,8 @@ def _departures(flights: pl.DataFrame, at_ms: Ints, name: str, group: Ints) -> C
         columns[f"{name}_departures_{hours}h"] = count.astype(np.float64)
         columns[f"{name}_delay_{hours}h"] = _share(sums["delay"], count)
         columns[f"{name}_late_{hours}h"] = _share(sums["late"], count)
-    planned = Past(group, sched, cancelled=(~flown).astype(np.int64))
-    count, sums = planned.window(group, at_ms, 6 * HOUR_MS)
-    columns[f"{name}_cancelled_6h"] = _share(sums["cancelled"], count)
+    called_off, _ = Past(group[~flown], sched[~flown]).window(group, at_ms, 6 * HOUR_MS)
+    columns[f"{name}_cancelled_6h"] = called_off.astype(np.float64)
 
     # Overdue: planned to have left by now, neither gone nor cancelled. Gone: both plan and departure are past.
     due = Past(group[flown], sched[flown], sched=sched[flown])
