@@ -18,7 +18,7 @@ from monitors.log import LogReader
 from monitors.rows import Tick
 from serinus.evidence import WorkItem
 from serinus.ids import event_ms_of, uuid7
-from serinus.records import LabelRow, PredictionRow, Score
+from serinus.records import MAGIC, LabelRow, PredictionRow, Score, encode_row, hour_of, log_folder
 from serinus.sla import Sla
 
 SLA = Sla.model_validate(
@@ -164,40 +164,22 @@ def test_neither_order_nor_repetition_shows(world: tuple, shuffled: random.Rando
 @settings(deadline=None, max_examples=20)
 @given(world=worlds(), seed=st.integers(0, 99))
 def test_the_number_of_files_does_not_show(world: tuple, seed: int, tmp_path_factory: pytest.TempPathFactory) -> None:
-    from monitors import columns  # noqa: F401
-
     predictions, labels = world
     roots = [tmp_path_factory.mktemp("log") for _ in range(2)]
-    write = _writer()
-    write(roots[0], [*predictions, *labels], lambda _: "w0")
     pick = random.Random(seed)
-    write(
-        roots[1],
-        pick.sample([*predictions, *labels], len(predictions) + len(labels)),
-        lambda _: f"w{pick.randrange(4)}",
-    )
-    ticks = [
-        read_tick(ITEM, LogReader(root, "ads", ("country",)), T0, T0 + hours * 3_600_000)
-        for root in roots
-        for hours in (3,)
-    ]
+    write(roots[0], [*predictions, *labels], ["w0"], pick)
+    write(roots[1], pick.sample([*predictions, *labels], len(predictions) + len(labels)), ["w1", "w2", "w3"], pick)
+    ticks = [read_tick(ITEM, LogReader(root, "ads", ("country",)), T0, T0 + 3 * 3_600_000) for root in roots]
     assert shown(ticks[0]) == shown(ticks[1])
 
 
-def _writer():
-    from serinus.records import MAGIC, encode_row, hour_of, log_folder
-
-    def write(root: Path, rows: list, name) -> None:
-        for row in rows:
-            kind = "labels" if isinstance(row, LabelRow) else "predictions"
-            path = log_folder(root, kind, "ads", hour_of(event_ms_of(row.id))) / f"{name(row)}.log"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if not path.exists():
-                path.write_bytes(MAGIC)
-            with path.open("ab") as file:
-                file.write(encode_row(row))
-
-    return write
+def write(root: Path, rows: list[PredictionRow | LabelRow], writers: list[str], pick: random.Random) -> None:
+    for row in rows:
+        kind = "labels" if isinstance(row, LabelRow) else "predictions"
+        path = log_folder(root, kind, "ads", hour_of(event_ms_of(row.id))) / f"{pick.choice(writers)}.log"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab") as file:
+            file.write(encode_row(row) if file.tell() else MAGIC + encode_row(row))
 
 
 def test_tasks_become_mature_after_the_longer_of_both_windows() -> None:
