@@ -28,7 +28,7 @@ PLAN = Plan(
     steps=(Step(canary_bp=100, hold_s=100), Step(canary_bp=1000, hold_s=100), Step(canary_bp=1000, hold_s=0)),
     cycle_s=900,
     bake_s=100,
-    max_duration_s=3000,
+    max_duration_s=2000,
 )
 
 
@@ -80,7 +80,7 @@ def test_a_rollout_keeps_its_promises_whatever_comes(make: Any) -> None:
         @rule(
             command=st.sampled_from(["pause", "resume", "resume", "approve", "promote", "abort", "rollback"]),
             reason=st.sampled_from(["", "because"]),
-            dice=st.sampled_from([9, 8, 7, 6, 5, 4, 3, 2, 1, 0]),
+            dice=st.sampled_from([2, 1, 0]),
         )
         def human_commands(self, command: Any, reason: str, dice: int) -> None:
             if dice and command in ("promote", "abort", "rollback"):
@@ -137,6 +137,6 @@ def test_a_rollout_keeps_its_promises_whatever_comes(make: Any) -> None:
             assert all(a.to == b.start for a, b in itertools.pairwise(moves))
             assert not moves or moves[-1].to == self.rollout.phase
 
-    careful = settings(max_examples=120, stateful_step_count=50, deadline=None, derandomize=True)
+    careful = settings(max_examples=250, stateful_step_count=50, deadline=None, derandomize=True)
     run_state_machine_as_test(Rolling, settings=careful)
     assert reached >= set(Phase) - {Phase.PENDING, Phase.SUPERSEDED}  # else it would have proven little
