@@ -30,6 +30,7 @@ FEATURES: list[Feature] = [
     Number("flag"),
     Number(Lookup("airport", OFFSETS, default=math.nan)),
     Number(Derived(["price", "wide"], weights=[2, -1])),
+    Number(LOCAL),
     Cyclic(LOCAL, period=1440),
     Cyclic("price", period=7),
     Category("airport", vocabulary=("JFK", "LAX", "", "LAX")),
@@ -58,11 +59,15 @@ def _raw(some: list[tuple[Any, ...]]) -> dict[str, np.ndarray[Any, Any]]:
 
 
 def _sources(row: dict[str, Any]) -> list[float]:
-    """The five numbers of FEATURES, as doubles."""
+    """The six numbers of FEATURES, as doubles."""
     price, wide = float(row["price"]), float(row["wide"])
     with np.errstate(invalid="ignore", over="ignore"):
         mixed = float(np.float64(2 * price) - np.float64(wide))
-    return [price, wide, float(row["flag"]), OFFSETS.get(row["airport"], math.nan), mixed]
+    return [price, wide, float(row["flag"]), OFFSETS.get(row["airport"], math.nan), mixed, _minute(row)]
+
+
+def _minute(row: dict[str, Any]) -> float:
+    return (int(row["count"]) + OFFSETS.get(row["airport"], 15.0)) % 1440
 
 
 def _shaped(at: int, value: float) -> float:
@@ -99,8 +104,7 @@ def _twin(
             standard = 0.0 if math.isnan(value) else (_shaped(at, value) - mean) / deviation
             line.append(min(max(standard, -10.0), 10.0))
         line += [float(math.isnan(value)) for value, gap in zip(source, gaps, strict=True) if gap]
-        minute = (int(row["count"]) + OFFSETS.get(row["airport"], 15.0)) % 1440
-        angles = [minute / 1440, source[0] / 7]
+        angles = [source[5] / 1440, source[0] / 7]
         fine = [math.isfinite(angle) for angle in angles]
         line += [math.sin(2 * math.pi * a) if ok else 0.0 for a, ok in zip(angles, fine, strict=True)]
         line += [math.cos(2 * math.pi * a) if ok else 0.0 for a, ok in zip(angles, fine, strict=True)]
