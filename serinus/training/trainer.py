@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -74,12 +75,14 @@ def fit(
     per_task_lr: Mapping[str, float] = {},
     weight_decay: float = 0.0,
     seed: int = 0,
+    threads: int = 1,
     progress: Callable[[Epoch], None] | None = None,
 ) -> Trained:
     """Train `tasks` together on `dataset` and keep the epoch that is best on `validation`.
 
     `lr`: of all that is shared; `per_task_lr`: of what is a task's own, where it shall differ; both fall to 0 along
     half a cosine. `progress` is called after each epoch. The same `seed` gives the same weights.
+    `threads`: of torch, while it trains: networks of this size gain nothing from more, and lose much on a busy machine.
     Raises ValueError for tasks without labels and for a loss that diverges."""
     tasks = tuple(tasks)
     for name in {*tasks, *per_task_lr}:
@@ -93,7 +96,7 @@ def fit(
     held_numbers, held_categories = (torch.from_numpy(matrix) for matrix in preprocess(validation.raw))
     labels = {task: torch.from_numpy(dataset.labels[task].astype(np.float32)) for task in tasks}
     random = np.random.default_rng(seed)
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), _threads(threads):
         torch.manual_seed(seed)
         network = model.build(preprocess.width, preprocess.cardinalities, tasks)
         rates = {task: dataset.base_rate(task) for task in tasks}
@@ -134,6 +137,16 @@ def fit(
     network.eval()
     settings = {"architecture": repr(model), "scalarizer": repr(scalarizer), "seed": str(seed), "lr": str(lr)}
     return Trained(preprocess, network, rates, tuple(history), best[0], settings)
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _start_at(network: MultiTaskNetwork, rates: Mapping[str, float]) -> None:
