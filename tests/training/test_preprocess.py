@@ -30,7 +30,7 @@ FEATURES: list[Feature] = [
     Number("flag"),
     Number(Lookup("airport", OFFSETS, default=math.nan)),
     Number(Derived(["price", "wide"], weights=[2, -1])),
-    Number(LOCAL),
+    Number(LOCAL, clip=(0, 1000)),
     Cyclic(LOCAL, period=1440),
     Cyclic("price", period=7),
     Category("airport", vocabulary=("JFK", "LAX", "", "LAX")),
@@ -74,7 +74,7 @@ def _shaped(at: int, value: float) -> float:
     if at == 1:
         value = min(max(value, -50), 1e6)
         return math.copysign(math.log1p(abs(value)), value)
-    return value
+    return min(max(value, 0), 1000) if at == 5 else value
 
 
 def _rows(raw: dict[str, np.ndarray[Any, Any]]) -> list[dict[str, Any]]:
