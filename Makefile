@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 TESTS ?= tests
-PLACES := serinus serving monitors controller deploy examples benchmarks tests
+PLACES := $(wildcard serinus serving monitors controller deploy examples benchmarks tests)
 
 .PHONY: demo test check format clean
 .DEFAULT_GOAL := help
@@ -25,8 +25,8 @@ $(INSTALLED): constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 	  { echo "error: $(PYTHON) has no venv module (apt-get install python3-venv)" >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --progress-bar on torch==2.13.0 -c constraints.txt
-	$(BIN)/python -m pip install --progress-bar on -e '.[training,server,demo,dev]' -c constraints.txt
+	$(BIN)/python -m pip install --progress-bar on torch==2.13.0 hatchling editables -c constraints.txt
+	$(BIN)/python -m pip install --progress-bar on --no-build-isolation -e '.[training,server,demo,dev]' -c constraints.txt
 	@touch $@
 
 demo: $(INSTALLED)

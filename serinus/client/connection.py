@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import httpx
 from serinus.errors import NotFound, SerinusError, Unavailable, from_problem
 from serinus.home import Home, Stack
 
-__all__ = ["RETRIES_S", "Connection", "NoProblem", "batches", "local_stack", "read_token"]
+__all__ = ["RETRIES_S", "Connection", "_NoProblem", "batches", "local_stack", "read_token"]
 
 RETRIES_S = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 3.2)
 """Waits between the attempts of a request that is safe to repeat; HAProxy needs up to 4 s when it was killed."""
@@ -63,7 +63,7 @@ class Connection:
         return Unavailable(f"{self.what} at {self.url} broke off: {error or type(error).__name__}")
 
 
-class NoProblem(SerinusError):
+class _NoProblem(SerinusError):
     """An answer without problem details: not from our server, but from what stands before it."""
 
 
@@ -75,7 +75,7 @@ def _error_of(answer: httpx.Response, what: str) -> SerinusError:
     if isinstance(problem, dict) and "title" in problem:
         return from_problem(problem)
     passing = answer.status_code in {*_PASSING, 404}
-    kind: type[SerinusError] = NoProblem if passing else SerinusError
+    kind: type[SerinusError] = _NoProblem if passing else SerinusError
     return kind(f"{what} answered {answer.status_code}: {answer.text[:200]!r}", "is the address that of Serinus?")
 
 
@@ -83,7 +83,7 @@ def _passing(error: Exception) -> bool:
     """Whether the same request may succeed soon. HAProxy answers 404 and 503 for a while when it comes back."""
     if isinstance(error, NotFound):
         return False
-    return isinstance(error, httpx.TransportError | NoProblem) or getattr(error, "status", 0) in _PASSING
+    return isinstance(error, httpx.TransportError | _NoProblem) or getattr(error, "status", 0) in _PASSING
 
 
 def local_stack(home: Home) -> Stack:
@@ -101,9 +101,3 @@ def read_token(path: str | Path) -> str:
         return Path(path).read_text().strip()
     except OSError as error:
         raise Unavailable(f"the token file {path} cannot be read: {error.strerror}") from error
-
-
-def batches(rows: Sequence[Any], size: int) -> Iterator[tuple[int, Sequence[Any]]]:
-    """(first row, rows) of each batch; one empty batch when there are none."""
-    for start in range(0, max(len(rows), 1), size):
-        yield start, rows[start : start + size]

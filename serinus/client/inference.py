@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-from serinus.client.connection import RETRIES_S, Connection, batches
+from serinus.client.connection import RETRIES_S, Connection
 from serinus.client.tensors import to_tensors
 from serinus.client.views import Answer, Label, LabelsAnswer, Refusal
 from serinus.errors import BadInput
@@ -73,7 +73,7 @@ class Inference:
         `complete_to`: (label source, event time in Unix ms): it has now sent every label known up to then."""
         wanted = list(rows)
         accepted, refused = 0, list[Refusal]()
-        for start, some in batches(wanted, LABELS_A_CALL):
+        for start, some in _batches(wanted, LABELS_A_CALL):
             body: dict[str, Any] = {"model": model, "labels": [label.row() for label in some]}
             if complete_to is not None and start + len(some) == len(wanted):
                 body["complete_to"] = {"source": complete_to[0], "event_ms": complete_to[1]}
@@ -90,6 +90,12 @@ class Inference:
             known = (time.monotonic() + METADATA_S, {each["name"]: each["datatype"] for each in inputs})
             self._datatypes[model] = known
         return known[1]
+
+
+def _batches(rows: Sequence[Label], size: int) -> Iterator[tuple[int, Sequence[Label]]]:
+    """(first row, rows) of each batch; one empty batch when there are none."""
+    for start in range(0, max(len(rows), 1), size):
+        yield start, rows[start : start + size]
 
 
 def _event_ms(request_id: str) -> int:
