@@ -20,7 +20,7 @@ from serinus.ids import uuid7
 from serinus.records import Arm
 from serving.applied import Applied
 from serving.assignment import arm_of, bucket_of, shadowed, shares
-from serving.canary import Call, CanaryCaller
+from serving.canary import Call, CanaryCaller, canary_outputs
 from serving.event_times import EventTimes, holds_token
 from serving.labels import Job, LabelDesk, parse_labels
 from serving.marks import Marks
@@ -92,8 +92,9 @@ class Door:
         applied, ask, mark = asked.applied, asked.ask, self._marks.of(model)
         number = mark.begin(asked.event_ms)
         try:
-            outputs = await self._canary_outputs(asked) if asked.arm == "canary" else None
-            if outputs is None:
+            if asked.arm == "canary":
+                outputs = await canary_outputs(self._canary, applied, ask)
+            else:
                 outputs = applied.run(ask.inputs, applied.groups("stable", ask.tasks))
             keys = [(asked.identity.bytes, index, asked.entity) for index in range(ask.rows)]
             slices = slices_of(ask.inputs, applied.table.slices, ask.rows)
@@ -193,21 +194,6 @@ class Door:
         arm = arm_of(bucket_of(table.salt, entity), canary_bp) if canary_bp else "stable"
         shadow = shadowed(table.salt, identity.bytes, shadow_bp)
         return Asked(applied, ask, identity, event_ms, entity, arm, shadow)
-
-    async def _canary_outputs(self, asked: Asked) -> list[Output]:
-        """The candidate's outputs; where it fails, stable's, that count as the candidate's: intention to treat.
-
-        Tasks that the candidate's side does not have are stable's in any case."""
-        applied, ask = asked.applied, asked.ask
-        groups = applied.groups("candidate", ask.tasks)
-        meant = {task: group.version for group in groups for task in group.tasks}
-        found = await self._canary.outputs(ask.inputs, groups) if groups else []
-        rest = tuple(task for task in ask.tasks or applied.tasks if found is None or task not in meant)
-        if not rest:
-            return found or []
-        stable = applied.run(ask.inputs, applied.groups("stable", rest))
-        stood_in = [Output(o.task, o.values, meant[o.task], "stable") if o.task in meant else o for o in stable]
-        return [*(found or []), *stood_in]
 
     def _record(
         self,

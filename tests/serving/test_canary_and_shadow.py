@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,9 @@ from serinus.routes import PackageRef, RouteTable
 from serving import canary
 from serving.applied import Applied, Group, apply
 from serving.calls import ShadowBatch
-from serving.canary import CanaryCaller
+from serving.canary import CanaryCaller, canary_outputs
 from serving.marks import Marks
-from serving.protocol import Output
+from serving.protocol import Ask, Output
 from serving.rows import slices_of
 from serving.runtime import load
 from serving.settings import Settings
@@ -42,6 +43,34 @@ class StandInCandidate:
                 self.cancelled += 1
                 raise
         return [Output("late", np.array([0.5]), 2)]
+
+
+def one_flight() -> dict[str, Any]:
+    return {"origin": np.array(["EWR"], object), "delay": np.float32([1]), "hour": np.float32([2])}
+
+
+@pytest.mark.parametrize(("canary_bp", "calls"), [(1_000, 1), (1_001, 0)])
+def test_above_a_tenth_of_the_traffic_the_front_door_runs_the_candidate(
+    applied: Applied, canary_bp: int, calls: int
+) -> None:
+    table = applied.table.model_copy(update={"canary_bp": canary_bp})
+    candidate = StandInCandidate()
+    caller = CanaryCaller(candidate, deadline_s=1, in_flight=3)
+    ask = Ask(None, None, "e", ("late",), 1, one_flight())
+    outputs = asyncio.run(canary_outputs(caller, replace(applied, table=table), ask))
+    assert [(o.task, o.version, o.fallback) for o in outputs] == [("late", 2, "")]
+    assert candidate.calls == calls
+
+
+def test_stable_answers_when_the_candidate_raises_in_the_front_door(applied: Applied) -> None:
+    table = applied.table.model_copy(update={"canary_bp": 5_000})
+    digest = table.packages[2].digest
+    without = {key: engine for key, engine in applied.engines.items() if key != digest}
+    caller = CanaryCaller(StandInCandidate(), deadline_s=1, in_flight=3)
+    ask = Ask(None, None, "e", ("late",), 1, one_flight())
+    outputs = asyncio.run(canary_outputs(caller, replace(applied, table=table, engines=without), ask))
+    assert [(o.task, o.version, o.fallback) for o in outputs] == [("late", 2, "stable")]
+    assert caller.fallbacks == 1
 
 
 def test_the_answer_of_a_candidate_that_hangs_is_given_up_in_time() -> None:

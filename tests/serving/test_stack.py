@@ -16,6 +16,7 @@ import pytest
 from pytest import approx  # noqa: PT013 (short)
 
 from serinus.ids import uuid7
+from serving.assignment import bucket_of
 
 OUTPUTS = ("late", "cancelled")
 BOTH = {"late": 2, "cancelled": 2}
@@ -121,17 +122,18 @@ def test_the_canary_share_is_kept_and_sticks(stack: Any, tools: Any) -> None:
 
 
 def test_when_the_candidate_is_killed_stable_answers_for_it(stack: Any, tools: Any) -> None:
-    stack.route(candidate=BOTH, canary_bp=10_000, expires_at=later(600), rollout="r2")
-    assert stack.infer()["outputs"][0]["parameters"] == {"version": 2, "fallback": ""}
+    table = stack.route(candidate=BOTH, canary_bp=1_000, expires_at=later(600), rollout="r2")
+    entity = next(f"e{i}" for i in range(1_000) if bucket_of(table.salt, f"e{i}") < 1_000)
+    assert stack.infer(entity=entity)["outputs"][0]["parameters"] == {"version": 2, "fallback": ""}
     (victim,) = stack.replicas("Candidate")
     victim.kill()
-    answer = stack.infer()
+    answer = stack.infer(entity=entity)
     assert answer["parameters"]["arm"] == "canary"
     assert answer["outputs"][0]["parameters"] == {"version": 2, "fallback": "stable"}
     assert data(answer)["late"] == approx(tools.expected(1, "late", "EWR", 3.0, 7.0), rel=1e-4)
     (row,) = [r for r in stack.predictions() if r.id == uuid.UUID(answer["id"]).bytes]
     assert [(s.version, s.fallback) for s in row.scores] == [(2, "stable")] * 2
-    tools.wait_for(lambda: stack.infer()["outputs"][0]["parameters"]["fallback"] == "", 30)
+    tools.wait_for(lambda: stack.infer(entity=entity)["outputs"][0]["parameters"]["fallback"] == "", 30)
 
 
 def test_shadow_rows_have_the_ids_of_their_requests(stack: Any, tools: Any) -> None:
