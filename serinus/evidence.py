@@ -117,8 +117,8 @@ class Evidence(Word):
 
     @property
     def begun(self) -> bool:
-        """True when every required cell has data past its burn-in."""
-        required = [cell for cell in self.cells if cell.role == "required"]
+        """True when every required cell has data past its burn-in. Failures have none: they begin with the canary."""
+        required = [cell for cell in self.cells if cell.role == "required" and cell.metric != "failures"]
         return bool(required) and all(cell.estimate is not None for cell in required)
 
 
