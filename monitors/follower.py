@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +15,11 @@ from monitors.assess import Assessor
 from monitors.join import Due, combine, horizons, join_exposed, join_mature
 from monitors.log import LogReader
 from monitors.rows import Tick
+from serinus.errors import BadInput
 from serinus.evidence import Evidence, WorkItem
 
 _log = logging.getLogger(__name__)
+_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 
 
 def read_tick(item: WorkItem, reader: LogReader, previous_ms: int, tick_ms: int) -> Tick:
@@ -47,7 +50,10 @@ class Follower:
     def start(cls, item: WorkItem, log: Path, state: Path) -> Follower:
         """Go on from the checkpoint; from the first row when there is none that fits.
 
-        One that is ahead of the controller does not fit: looks that it lost are made again."""
+        One that is ahead of the controller does not fit: looks that it lost are made again. Raises BadInput when the
+        rollout's id cannot name a file."""
+        if not _FILE_NAME.fullmatch(item.rollout):
+            raise BadInput(f"the rollout {item.rollout[:80]!r} cannot name a file")
         path = state / f"{item.rollout}.npz"
         assessor = _saved(path, item) or Assessor(item)
         reader = LogReader(log, item.model, tuple(item.sla.slices))

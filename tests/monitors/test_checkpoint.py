@@ -10,7 +10,9 @@ import pytest
 
 from monitors.assess import Assessor
 from monitors.checkpoint import load, save
+from monitors.follower import Follower
 from monitors.rows import Exposed, Tick
+from serinus.errors import BadInput
 from serinus.evidence import WorkItem
 
 HOUR_MS, START = 3_600_000, 240 * 3_600_000
@@ -56,3 +58,9 @@ def test_a_damaged_checkpoint_is_refused(tmp_path: Path) -> None:
     (tmp_path / "r1.npz").write_bytes(b"PK nothing")
     with pytest.raises((ValueError, OSError, KeyError)):
         load(tmp_path / "r1.npz")
+
+
+@pytest.mark.parametrize("name", ["../r1", "", ".r1", "a/b"])
+def test_a_rollout_cannot_name_a_file_elsewhere(item: WorkItem, tmp_path: Path, name: str) -> None:
+    with pytest.raises(BadInput):
+        Follower.start(item.model_copy(update={"rollout": name}), tmp_path, tmp_path)
