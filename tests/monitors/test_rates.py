@@ -23,7 +23,7 @@ def counted(rows: list[tuple[int, int, int, int]]) -> FailureCounts:
     return counts
 
 
-def test_the_published_value_of_one_segment() -> None:
+def test_the_reference_value_of_one_segment() -> None:  # from the specification of the method
     assert log_e_two_arms(12, 30, 0.1, 1.5) == pytest.approx(1.761525, abs=1e-6)
 
 

@@ -1,4 +1,4 @@
-"""The numbers that were published, and what must hold of every mixture."""
+"""Reference numbers with their source, and what must hold of every mixture."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_the_one_sided_mixture_agrees_with_confseq() -> None:
     assert bound(100, 0.05, 15.800635) == pytest.approx(27.66071, abs=1e-5)
 
 
-def test_further_values_of_the_one_sided_mixture() -> None:  # reference values of the method, worked out apart
+def test_further_values_of_the_one_sided_mixture() -> None:  # from the specification of the method
     assert log_mixture(30, 100, 25) == pytest.approx(3.484776, abs=1e-6)
     assert bound(100, 0.001, 25) / 10 == pytest.approx(4.189098, abs=1e-6)
 
