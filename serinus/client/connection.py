@@ -13,7 +13,7 @@ import httpx
 from serinus.errors import NotFound, SerinusError, Unavailable, from_problem
 from serinus.home import Home, Stack
 
-__all__ = ["RETRIES_S", "Connection", "_NoProblem", "batches", "local_stack", "read_token"]
+__all__ = ["RETRIES_S", "Connection", "local_stack", "read_token"]
 
 RETRIES_S = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 3.2)
 """Waits between the attempts of a request that is safe to repeat; HAProxy needs up to 4 s when it was killed."""

@@ -40,7 +40,7 @@ while True:
 """
 
 
-def until(what: Callable[[], object], why: str = "the condition holds", within_s: float = 20.0) -> None:
+def until(what: Callable[[], object], why: str = "the condition holds", within_s: float = 90.0) -> None:
     """Wait for a condition; fails with `why` after `within_s`."""
     deadline = time.monotonic() + within_s
     while not what():
@@ -59,6 +59,7 @@ class StandInStack:
         shutil.copytree(REPOSITORY / "deploy", rooms / "deploy", ignore=shutil.ignore_patterns("__pycache__"))
         for name in ("controller", "serving", "monitors"):
             (rooms / name).mkdir()
+            (rooms / name / "__init__.py").touch()  # else a package of that name in a checkout would win
             (rooms / name / "__main__.py").write_text(STAND_IN.format(name=name))
         path = os.pathsep.join([str(rooms), str(self.site)])
         self.env = {**os.environ, "PYTHONPATH": path, "SERINUS_HOME": str(self.home.path)}
@@ -102,7 +103,7 @@ class StandInStack:
         for process in self.supervisors:
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
-                process.communicate(timeout=60)
+                process.communicate(timeout=240)
 
 
 @pytest.fixture

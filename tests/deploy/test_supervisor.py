@@ -62,7 +62,7 @@ def test_tokens_are_readable_by_their_owner_alone_and_kept(stack: Stack) -> None
 def test_a_signal_stops_all_in_reverse_and_leaves_nothing(stack: Stack, which: signal.Signals) -> None:
     supervisor = stack.up()
     supervisor.send_signal(which)
-    _, said = supervisor.communicate(timeout=30)
+    _, said = supervisor.communicate(timeout=120)
     assert supervisor.returncode == 0, said
     assert stack.home.stack() is None
     assert stack.state.phase == "stopped"
@@ -95,7 +95,7 @@ def test_children_of_children_that_ignore_signals_are_killed_at_the_end(stack: S
     supervisor = stack.up(serving="family")
     wait_for(lambda: len(stack.processes()) == 4)
     supervisor.terminate()
-    _, said = supervisor.communicate(timeout=30)
+    _, said = supervisor.communicate(timeout=120)
     assert supervisor.returncode == 0
     assert "had to be killed" in said
     assert stack.processes() == []
@@ -120,7 +120,7 @@ def test_a_supervisor_that_is_killed_takes_its_processes_along_and_the_next_one_
 def test_a_second_stack_in_one_home_is_refused_and_the_first_goes_on(stack: Stack) -> None:
     stack.up()
     second = stack.start()
-    _, said = second.communicate(timeout=20)
+    _, said = second.communicate(timeout=120)
     assert second.returncode == 1
     assert "runs in" in said
     assert "serinus down" in said
@@ -133,7 +133,7 @@ def test_a_port_that_is_taken_is_named_with_the_option_that_changes_it(stack: St
         taken.listen()
         port = taken.getsockname()[1]
         supervisor = stack.start("--serving-port", str(port))
-        _, said = supervisor.communicate(timeout=20)
+        _, said = supervisor.communicate(timeout=120)
     assert supervisor.returncode == 1
     assert f"port {port} of the serving side is taken by process {os.getpid()}" in said
     assert "--serving-port" in said
@@ -143,7 +143,7 @@ def test_a_port_that_is_taken_is_named_with_the_option_that_changes_it(stack: St
 
 def test_a_process_that_cannot_start_fails_the_stack_with_its_last_lines(stack: Stack) -> None:
     supervisor = stack.start(serving="refuses")
-    _, said = supervisor.communicate(timeout=20)
+    _, said = supervisor.communicate(timeout=120)
     assert supervisor.returncode == 1
     assert "serving cannot find its database" in said
     assert "serving.log" in said
@@ -156,7 +156,7 @@ def test_a_stack_that_is_still_starting_can_be_stopped(stack: Stack, wait_for: A
     supervisor = stack.start(serving="mute")
     wait_for(lambda: stack.starts("serving") == 1)
     supervisor.terminate()
-    supervisor.communicate(timeout=30)
+    supervisor.communicate(timeout=120)
     assert supervisor.returncode == 0
     assert stack.home.stack() is None
     assert stack.processes() == []
@@ -168,7 +168,7 @@ def test_cleaning_ends_what_a_crash_left_and_starts_nothing(stack: Stack, wait_f
     supervisor.kill()
     supervisor.communicate()
     cleaner = stack.start("--clean")
-    cleaner.communicate(timeout=30)
+    cleaner.communicate(timeout=120)
     assert cleaner.returncode == 0
     assert stack.processes() == []
     assert stack.home.stack() is None
