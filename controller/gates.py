@@ -59,7 +59,8 @@ def undecided(facts: Facts) -> str:
 
 def blamed(evidence: Evidence) -> str:
     """Why violated evidence rolls back: its culprits with their numbers."""
-    cells = {cell.name: cell for cell in evidence.cells}
+    by_share = sorted(evidence.cells, key=lambda cell: cell.weight * cell.e_violated)
+    cells = {cell.name: cell for cell in by_share}  # of the streams, the one that said more
     named = [_numbers(cells[name]) if name in cells else name for name in evidence.culprits]
     return f"violated: {'; '.join(named) or 'no cell is named'}; E = {evidence.e:.4g}, limit {evidence.limit:g}"
 

@@ -19,9 +19,13 @@ FORGET_S = 3600.0
 def record(session: Session, pool: str, request: WatchRequest, now: float) -> float:
     """Keep the report, until when it counts is returned; decisions are woken when it says something new.
 
-    A replica may report beside its long poll: the later end of the two counts."""
+    A replica may report beside its long poll: the later end of the two counts, and what it said last, which need not
+    arrive last."""
     report = request.report
-    row = session.get(Replica, (pool, report.replica))
+    row = session.get(Replica, (pool, report.replica), with_for_update=True)
+    if row is not None and report.number < row.number:
+        row.expires_at = max(now + request.wait_s + GRACE_S, row.expires_at)
+        return row.expires_at
     news = row is None or (row.role, row.loaded, row.failed) != (report.role, report.loaded, report.failed)
     news = news or (row is not None and row.expires_at <= now)
     expires_at = max(now + request.wait_s + GRACE_S, row.expires_at if row else 0.0)
@@ -31,6 +35,7 @@ def record(session: Session, pool: str, request: WatchRequest, now: float) -> fl
         {"pool": pool, "replica": report.replica},
         {
             "role": report.role,
+            "number": report.number,
             "applied": report.applied,
             "loaded": report.loaded,
             "failed": report.failed,

@@ -176,6 +176,7 @@ class Replica(Base):
     pool: Mapped[str] = mapped_column(primary_key=True)
     replica: Mapped[str] = mapped_column(primary_key=True)
     role: Mapped[str]
+    number: Mapped[int] = mapped_column(BigInteger)
     applied: Mapped[dict[str, int]] = mapped_column(AsJson(dict[str, int]))
     loaded: Mapped[tuple[str, ...]] = mapped_column(AsJson(tuple[str, ...]))
     failed: Mapped[dict[str, str]] = mapped_column(AsJson(dict[str, str]))

@@ -59,10 +59,13 @@ class RouteTable(Word):
 
 
 class ReplicaReport(Word):
-    """What one replica of a pool says of itself with every poll: epochs applied, digests it holds, what failed."""
+    """What one replica of a pool says of itself with every poll: epochs applied, digests it holds, what failed.
+
+    `number` rises with every report of the replica: one that was overtaken by a later one says nothing new."""
 
     replica: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.#-]{1,128}$")]
     role: Literal["front", "candidate", "shadow"]
+    number: Annotated[int, Field(ge=0)] = 0
     applied: dict[Name, int] = {}
     loaded: tuple[str, ...] = ()
     failed: dict[str, str] = {}

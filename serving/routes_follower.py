@@ -37,6 +37,7 @@ class Follower:
         self.applied: dict[str, Applied] = {}
         self.engines: dict[str, Engine] = {}
         self.synced = False
+        self._reports = 0
         self._failed: dict[str, tuple[str, float]] = {}
         self._pending: dict[str, RouteTable] = {}
         self._known: dict[str, int] = {}
@@ -58,11 +59,13 @@ class Follower:
             await self._http.aclose()
 
     def report(self) -> ReplicaReport:
-        """What this replica says of itself."""
+        """What this replica says of itself now."""
+        self._reports += 1
         return ReplicaReport.model_validate(
             {
                 "replica": self.replica,
                 "role": self.role,
+                "number": self._reports,
                 "applied": {model: applied.table.epoch for model, applied in self.applied.items()},
                 "loaded": tuple(sorted(self.engines)),
                 "failed": {digest: why for digest, (why, _at) in self._failed.items()},

@@ -51,7 +51,10 @@ def status(services: Used, caller: Admin) -> Status:
             rollouts=tuple(RolloutLine(**_only(view, RolloutLine)) for view in rollouts),
             replicas=tuple(
                 ReplicaView(
-                    pool=row.pool, seen_at=row.seen_at, live=row.expires_at > now, **report_of(row).model_dump()
+                    pool=row.pool,
+                    seen_at=row.seen_at,
+                    live=row.expires_at > now,
+                    **report_of(row).model_dump(exclude={"number"}),
                 )
                 for row in replicas
             ),

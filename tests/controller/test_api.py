@@ -322,3 +322,11 @@ def test_the_status_shows_everybody(push: Any, api: httpx.Client) -> None:
     ]
     assert [(row["monitor"], row["live"]) for row in status["monitors"]] == [("m7", True)]
     assert api.get("/readyz").json() == {"status": "ready"}
+
+
+def test_a_report_that_was_overtaken_says_nothing_new(push: Any, api: httpx.Client) -> None:
+    push("a")
+    for number, loaded in ((7, ["new"]), (6, ["old"])):
+        body = report("front", *loaded)
+        watch(api, {**body, "report": {**body["report"], "number": number}})
+    assert [row["loaded"] for row in api.get("/v1/status").json()["replicas"]] == [["new"]]

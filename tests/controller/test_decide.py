@@ -9,7 +9,7 @@ import pytest
 
 from controller.actions import Alert, Promote, Restore
 from controller.decide import decide
-from controller.gates import waits_for
+from controller.gates import blamed, waits_for
 from controller.rollouts import Ask
 from serinus.errors import BadInput
 from serinus.rollouts import Phase, Plan, Step
@@ -172,3 +172,12 @@ def test_deciding_twice_is_deciding_once(make: Any) -> None:
     rollout = make.rollout(Phase.CANARY)
     held, _ = decide(rollout, make.facts("inconclusive", make.T0), make.NOW)
     assert decide(held, make.facts("inconclusive", make.T0), make.NOW) == (held, ())
+
+
+def test_a_culprit_is_named_with_the_numbers_of_the_stream_that_carried_it(make: Any) -> None:
+    evidence = make.evidence("violated")
+    (shadow,) = evidence.cells
+    canary = shadow.model_copy(update={"stream": "canary", "estimate": None, "e_violated": 0.0, "labels": 47})
+    why = blamed(evidence.model_copy(update={"cells": (shadow, canary)}))
+    assert "(shadow): estimate 0.0312" in why
+    assert "47 labels" not in why

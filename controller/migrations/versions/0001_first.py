@@ -41,6 +41,7 @@ def upgrade() -> None:
         sa.Column("pool", sa.String(), nullable=False),
         sa.Column("replica", sa.String(), nullable=False),
         sa.Column("role", sa.String(), nullable=False),
+        sa.Column("number", sa.BigInteger(), nullable=False),
         sa.Column("applied", sa.Text(), nullable=False),
         sa.Column("loaded", sa.Text(), nullable=False),
         sa.Column("failed", sa.Text(), nullable=False),
