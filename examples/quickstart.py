@@ -1,4 +1,4 @@
-"""A model of your own in thirty lines: will they click, will they buy?  python examples/quickstart.py FOLDER"""
+"""A model of your own in thirty lines: will they click, will they buy?  quickstart.py FOLDER [SEED]"""
 
 import sys
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from serinus.training import Category, Cyclic, Dataset, HardSharing, InputSpec, Number, export, fit, learn
 
-random = np.random.default_rng(0)
+random = np.random.default_rng(int(sys.argv[2]) if len(sys.argv) > 2 else 0)
 n = 20_000
 country = random.choice(["BR", "DE", "US"], n)
 hour = random.integers(0, 24, n).astype(np.float32)

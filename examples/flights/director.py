@@ -83,31 +83,12 @@ class Director:
         self.told[view.id] = 0
 
     def _follow(self, sent_ms: int) -> RolloutView | None:
-        """Tell what moved, until the evidence has come near `sent_ms`. The rollout as it then is."""
-        deadline, furthest = time.monotonic() + STALL_S, -1
-        while True:
-            current = self._current()
-            if current is not None:
-                self._tell(current)
-            seen_ms = self._seen_ms(current)
-            if seen_ms >= sent_ms - LAG_MS:
-                return current
-            if seen_ms > furthest:
-                deadline, furthest = time.monotonic() + STALL_S, seen_ms
-            if time.monotonic() > deadline:
-                raise SystemExit(
-                    f"no evidence after {on(seen_ms)} for {STALL_S:.0f} s: `serinus status` says what is wrong"
-                )
-            time.sleep(0.02)
-
-    def _seen_ms(self, current: RolloutView | None) -> int:
-        """Event time up to which decisions have been taken; -1 while replicas load a version."""
-        if current is None or current.phase in ENDS:
-            return self.client.model(self.model).watermark_ms or 0
-        if current.started_event_ms is None:
-            return -1
-        newest = self.client.evidence_latest(current.id)
-        return max(current.started_event_ms, newest.tick_ms if newest else 0)
+        """Tell what moved, once the evidence has come near `sent_ms`. The rollout as it then is."""
+        if not self.rollouts:
+            return None
+        view = self.client.evidence_wait(self.rollouts[-1], sent_ms - LAG_MS, STALL_S)
+        self._tell(view)
+        return view
 
     def _tell(self, view: RolloutView) -> None:
         for move in view.history[self.told[view.id] :]:

@@ -53,8 +53,12 @@ def up(
             why, (state.hint if state is not None else "") or f"{at.logs / 'supervisor.log'} has the rest"
         )
     stack = local_stack(at)
-    console.print(f"[green]ready[/green]  controller {stack.api}   serving {stack.serving}   home {at.path}")
-    console.print("next:  serinus apply -f sla.yaml   serinus push MODEL FOLDER   serinus status   serinus down")
+    console.print(
+        f"[green]ready[/green]  controller {stack.api}   serving {stack.serving}   home {at.path}", soft_wrap=True
+    )
+    console.print(
+        "next:  serinus apply -f sla.yaml   serinus push MODEL FOLDER   serinus status   serinus down", soft_wrap=True
+    )
 
 
 def down(home: HomeOption = None) -> None:
@@ -154,11 +158,12 @@ def _show_processes(home: Home, state: StackState | None, alive: bool) -> None:
         console.print(f"[red]the supervisor in {home.path} has died[/red]; `serinus up` clears up and starts again")
         return
     rows = [
-        (each.name, each.state.replace("_", " "), each.pid, each.restarts, wall_time(each.since), each.ended, each.log)
+        (each.name, each.state.replace("_", " "), each.pid, each.restarts, wall_time(each.since), each.ended)
         for each in state.processes
     ]
     title = f"Processes ({state.phase})"
-    table(title, ("process", "state", "pid", "restarts", "since", "last ended", "log"), rows)
+    table(title, ("process", "state", "pid", "restarts", "since", "last ended"), rows)
+    console.print(f"logs: {home.logs}", soft_wrap=True)
 
 
 def _show_status(said: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from serinus.client.archive import Progress, archive_bytes, stream_archive
 from serinus.client.connection import RETRIES_S, Connection
 from serinus.client.views import ModelView, VersionView
-from serinus.errors import NotFound
+from serinus.errors import NotFound, Unavailable
 from serinus.evidence import Evidence
 from serinus.package import read_manifest
 from serinus.rollouts import ENDS, Command, Plan, RolloutView
@@ -101,6 +101,25 @@ class Control:
         until = time.monotonic() + timeout_s
         while (view := self.rollout(rollout)).phase not in ENDS and time.monotonic() < until:
             time.sleep(every_s)
+        return view
+
+    def evidence_wait(self, rollout: str, event_ms: int, timeout_s: float = 60.0) -> RolloutView:
+        """The rollout once its evidence reaches `event_ms` (Unix ms), or once it has ended: for replays, which would
+        else run ahead of the decisions about them. Raises Unavailable when no evidence comes for `timeout_s`."""
+        until, seen_ms = time.monotonic() + timeout_s, -1
+        while (view := self.rollout(rollout)).phase not in ENDS:
+            if view.started_event_ms is not None:
+                look = self.evidence_latest(rollout)
+                at_ms = max(view.started_event_ms, look.tick_ms if look else 0)
+                if at_ms >= event_ms:
+                    break
+                if at_ms > seen_ms:
+                    until, seen_ms = time.monotonic() + timeout_s, at_ms
+            if time.monotonic() > until:
+                raise Unavailable(
+                    f"rollout {rollout} has had no evidence for {timeout_s:g} s; it waits for {view.waiting_for}"
+                )
+            time.sleep(0.02)
         return view
 
     def command(self, rollout: str, command: Command, reason: str = "", actor: str | None = None) -> RolloutView:

@@ -35,13 +35,11 @@ class Running:
     def replay_token(self) -> str:
         return Path(self.stack.replay_token_file).read_text().strip()
 
-    def pid(self, process: str) -> int:
-        """The process id of the controller, serving or monitor, as the supervisor knows it now."""
+    def pid(self, process: str) -> int | None:
+        """The process id of the controller, serving or monitors; None while it is not ready."""
         state = self.home.state()
         assert state is not None
-        pid = next(each.pid for each in state.processes if each.name == process)
-        assert pid is not None, f"{process} does not run"
-        return pid
+        return next((p.pid for p in state.processes if p.name == process and p.state == "ready"), None)
 
 
 def serinus(home: Path, *words: str) -> None:

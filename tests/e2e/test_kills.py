@@ -58,7 +58,7 @@ class ControllerKiller:
         self.killed = self.running.pid("controller")
         kill(self.killed)
         with httpx.Client(headers=self.replay.headers, timeout=10) as asking:
-            while self.running.pid("controller") == self.killed or self.asked_without < 50:
+            while self.running.pid("controller") in (None, self.killed) or self.asked_without < 50:
                 for body in hour.requests:
                     answer = asking.post(f"{self.replay.url}/v2/models/{MODEL}/infer", json=body)
                     assert answer.status_code == 200, answer.text
@@ -94,7 +94,7 @@ def test_a_rollout_comes_to_the_same_end_when_the_controller_is_killed_in_its_ca
 
 def front_doors(running: Any) -> list[psutil.Process]:
     """The processes of Ray that run a FrontDoor replica of this stack."""
-    below = psutil.Process(running.pid("serving")).children(recursive=True)
+    below = psutil.Process(running.pid("serving")).children(recursive=True)  # its driver, raylets and workers
     return [process for process in below if "FrontDoor" in " ".join(process.cmdline())]
 
 
