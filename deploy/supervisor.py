@@ -79,7 +79,8 @@ class Supervisor:
         for name, child in self.children.items():
             child.step(time.monotonic())
             if child.state.state != before[name]:
-                self.say(f"{name}: {child.state.state.replace('_', ' ')} {child.state.ended}".rstrip())
+                failed = child.state.state == "backing_off"
+                self.say(f"{name} {child.state.ended}, trying again" if failed else f"{name}: {child.state.state}")
         if time.monotonic() >= self._tidy_at:
             reap_orphans(child.process.pid for child in self.children.values() if child.process is not None)
             self._tidy_at = time.monotonic() + TIDY_EVERY_S
