@@ -104,6 +104,9 @@ class StandInStack:
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
                 process.communicate(timeout=240)
+        if (pid := self.home.supervisor()) is not None:  # one that a command started
+            os.kill(pid, signal.SIGTERM)
+            until(lambda: self.home.supervisor() is None, "the supervisor has ended")
 
 
 @pytest.fixture
