@@ -45,14 +45,15 @@ class Child:
         self.state = ProcessState(name=spec.name, state="waiting", since=time.time(), log=str(self.log))
         self.process: subprocess.Popen[bytes] | None = None
         self.failures = 0
-        self._read_to, self._begun_at, self._next_at = 0, 0.0, 0.0
+        self._first_byte, self._read_to = 0, 0
+        self._begun_at, self._next_at = 0.0, 0.0
 
     def start(self, now: float) -> None:
         """Start it, on a log that is not too long."""
         rotate(self.log)
         env = {**os.environ, **self.spec.env, MARK: f"{self.stack}:{self.spec.name}"}
         with self.log.open("ab") as log:
-            self._read_to = log.tell()
+            self._first_byte = self._read_to = log.tell()
             self.process = subprocess.Popen(
                 self.spec.command,
                 cwd=self.cwd,
@@ -100,7 +101,7 @@ class Child:
     def tail(self, lines: int = 15) -> str:
         """The last lines of this start's log."""
         with self.log.open("rb") as file:
-            file.seek(max(self._read_to, self.log.stat().st_size - 8192))
+            file.seek(max(self._first_byte, self.log.stat().st_size - 8192))
             return "\n".join(file.read().decode(errors="replace").splitlines()[-lines:])
 
     def _failed(self, now: float, why: str) -> None:
@@ -121,6 +122,7 @@ class Child:
         return end(marked(self.stack, self.spec.name), grace_s)
 
     def _said_ready(self) -> bool:
+        self._read_to = min(self._read_to, self.log.stat().st_size)  # the log may have been rotated
         with self.log.open("rb") as file:
             file.seek(self._read_to)
             data = file.read()
