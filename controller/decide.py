@@ -46,12 +46,12 @@ def decide(rollout: Rollout, facts: Facts, now: float) -> Decision:
 
 def _noted(rollout: Rollout, facts: Facts) -> Rollout:
     """With the newest verdict, and with the clocks that could not start while no watermark was known."""
-    began, since = rollout.began_event_ms, rollout.since_event_ms
-    if rollout.started_event_ms is not None:
-        began = facts.watermark_ms if began is None else began
+    started, since = rollout.started_event_ms, rollout.since_event_ms
+    if rollout.expires_at is not None:  # it has shares
+        started = facts.watermark_ms if started is None else started
         since = facts.watermark_ms if since is None else since
     verdict = facts.evidence.verdict if facts.evidence else rollout.verdict
-    return replace(rollout, verdict=verdict, began_event_ms=began, since_event_ms=since)
+    return replace(rollout, verdict=verdict, started_event_ms=started, since_event_ms=since)
 
 
 def _violated(rollout: Rollout, facts: Facts, why: str, now: float) -> Decision:

@@ -59,7 +59,7 @@ def work(session: Session) -> MonitorWork:
             baseline=row.baseline,
             candidate=row.candidate,
             alpha=row.plan.alpha,
-            started_event_ms=row.started_event_ms or 0,
+            started_event_ms=row.started_event_ms,
             last_tick_ms=newest.get(row.id),
         )
         for row in session.scalars(query)

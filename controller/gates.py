@@ -44,9 +44,9 @@ def waits_for(rollout: Rollout, facts: Facts, now: float) -> str:  # noqa: PLR09
 
 def overdue(rollout: Rollout, facts: Facts) -> bool:
     """True when `max_duration_s` of event time has gone by since shadow traffic began."""
-    if rollout.began_event_ms is None or facts.watermark_ms is None:
+    if rollout.started_event_ms is None or facts.watermark_ms is None:
         return False
-    return facts.watermark_ms - rollout.began_event_ms >= rollout.plan.max_duration_s * 1000
+    return facts.watermark_ms - rollout.started_event_ms >= rollout.plan.max_duration_s * 1000
 
 
 def undecided(facts: Facts) -> str:
@@ -85,6 +85,8 @@ def _loading(rollout: Rollout, facts: Facts) -> str:
 def _evidence(facts: Facts, now: float) -> str:
     if facts.monitor_seen_at is None or now - facts.monitor_seen_at > FRESH_S:
         return f"a monitor: none has called within {FRESH_S:g} s"
+    if facts.watermark_ms is None:
+        return "a watermark: no label source has said yet up to when it is complete"
     if facts.evidence is None:
         return "the first evidence"
     if facts.evidence.verdict == "error":

@@ -33,9 +33,9 @@ class Rollout:
     """One rollout. Everything that a decision leaves behind is in here.
 
     `step`: how many of the plan's steps have begun; 0 before the canary. `promoted`: the candidate is stable now.
-    `started_event_ms`: watermark when shadow traffic began, 0 when none was known. `began_event_ms`: first watermark
-    known since then; `since_event_ms`: since the present phase or step began: holds count from it. `deadline_at`: wall
-    time until which loading may take. `expires_at`: wall time at which the shares end unless they are renewed."""
+    `started_event_ms`: watermark when shadow traffic began, or the first one known since; evidence counts from it.
+    `since_event_ms`: the same for the present phase or step: holds count from it. `deadline_at`: wall time until which
+    loading may take. `expires_at`: wall time at which the shares end unless they are renewed."""
 
     id: str
     model: str
@@ -52,7 +52,6 @@ class Rollout:
     paused_from: Phase | None = None
     paused_event_ms: int | None = None
     started_event_ms: int | None = None
-    began_event_ms: int | None = None
     since_event_ms: int | None = None
     deadline_at: float | None = None
     expires_at: float | None = None

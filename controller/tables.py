@@ -137,7 +137,6 @@ class RolloutRow(Base):
     paused_event_ms: Mapped[int | None]
     started_at: Mapped[float]
     started_event_ms: Mapped[int | None]
-    began_event_ms: Mapped[int | None]
     since_event_ms: Mapped[int | None]
     deadline_at: Mapped[float | None]
     expires_at: Mapped[float | None]

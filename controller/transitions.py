@@ -25,8 +25,7 @@ def load(rollout: Rollout, facts: Facts, now: float, why: str = "every replica i
 def begin_shadow(rollout: Rollout, facts: Facts, now: float) -> Decision:
     """Copies of the traffic begin to be scored: evidence counts from here."""
     after = move(rollout, Phase.SHADOW, "every live replica holds the candidate", facts, now)
-    known = facts.watermark_ms
-    after = replace(after, deadline_at=None, started_event_ms=known or 0, began_event_ms=known)
+    after = replace(after, deadline_at=None, started_event_ms=facts.watermark_ms)
     return _share(after, 0, rollout.plan.shadow_bp, now), ()
 
 

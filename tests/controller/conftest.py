@@ -151,7 +151,6 @@ def rollout_in(phase: Phase, paused_from: Phase | None = None, plan: Plan = PLAN
         paused_from=paused_from,
         paused_event_ms=T0 if paused_from else None,
         started_event_ms=None if early else T0,
-        began_event_ms=None if early else T0,
         since_event_ms=None if early else T0,
         deadline_at=NOW + 100 if at is Phase.LOADING else None,
         expires_at=NOW + 500 if shares else None,

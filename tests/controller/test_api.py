@@ -253,8 +253,13 @@ def test_a_rollout_goes_from_push_to_done_over_the_api(push: Any, api: httpx.Cli
     for role in ("front", "candidate", "shadow"):
         watch(api, report(role, *digests, wait_s=0))
     until(lambda: api.get(f"/v1/rollouts/{rollout}").json()["phase"] == "shadow", "shadow")
-    work = api.post("/v1/monitor/exchange", json={"monitor": "m"}, headers=MONITOR).json()
-    assert [item["rollout"] for item in work["rollouts"]] == [rollout]
+
+    def work() -> list[str]:
+        said = {"monitor": "m", "watermarks_ms": {"ads": make.T0}}
+        found = api.post("/v1/monitor/exchange", json=said, headers=MONITOR).json()
+        return [item["rollout"] for item in found["rollouts"]]
+
+    assert until(work, "work for the monitor") == [rollout]
     sent = MonitorReport(
         monitor="m",
         watermarks_ms={"ads": make.T0},

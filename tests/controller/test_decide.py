@@ -57,9 +57,9 @@ def test_shadow_records_the_event_time_at_which_it_began(make: Any) -> None:
 
 def test_without_a_watermark_the_holds_count_from_the_first_one_known(make: Any) -> None:
     shadow, _ = decide(make.rollout(Phase.LOADING), make.facts(None, watermark_ms=None), make.NOW)
-    assert (shadow.started_event_ms, shadow.since_event_ms) == (0, None)
+    assert (shadow.started_event_ms, shadow.since_event_ms) == (None, None)
     first, _ = decide(shadow, make.facts("satisfied", make.T0), make.NOW)
-    assert (first.phase, first.since_event_ms, first.began_event_ms) == (Phase.SHADOW, make.T0, make.T0)
+    assert (first.phase, first.since_event_ms, first.started_event_ms) == (Phase.SHADOW, make.T0, make.T0)
     assert decide(first, make.facts("satisfied", make.T0 + HOUR_MS), make.NOW)[0].phase is Phase.CANARY
 
 

@@ -123,7 +123,12 @@ def test_monitors_get_work_from_shadow_on_with_the_newest_tick(world: Any, make:
 def test_a_rollout_keeps_the_sla_it_began_with(world: Any, make: Any) -> None:
     world.start()
     world.replicas(1, 2)
-    world.reconciler().round()
+    reconciler = world.reconciler()
+    reconciler.round()
+    with world.db.write() as session:
+        assert work(session).rollouts == (), "without a watermark nobody knows where evidence begins"
+        keep(session, MonitorReport(monitor="m", watermarks_ms={"ads": make.T0}), world.now)
+    reconciler.round()
     changed = make.SLA.model_copy(update={"tick_s": 3600})
     with world.db.write() as session:
         put_model(session, changed, "default", 0.0)

@@ -120,7 +120,6 @@ def upgrade() -> None:
         sa.Column("paused_event_ms", sa.BigInteger(), nullable=True),
         sa.Column("started_at", sa.Double(), nullable=False),
         sa.Column("started_event_ms", sa.BigInteger(), nullable=True),
-        sa.Column("began_event_ms", sa.BigInteger(), nullable=True),
         sa.Column("since_event_ms", sa.BigInteger(), nullable=True),
         sa.Column("deadline_at", sa.Double(), nullable=True),
         sa.Column("expires_at", sa.Double(), nullable=True),
