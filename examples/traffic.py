@@ -1,8 +1,8 @@
 """Fourteen days of made-up traffic for the quickstart's model, in event time, with labels that come late.
 
-    python examples/traffic.py MODEL ROLLOUT
+    python examples/traffic.py MODEL
 
-It goes no faster than the evidence follows, and stops when the rollout has ended.
+It needs a rollout of the model, goes no faster than the evidence follows, and stops when the rollout has ended.
 """
 
 import sys
@@ -16,8 +16,11 @@ from serinus.rollouts import ENDS
 HOUR_MS, HOURS, VISITS, ROWS = 3_600_000, 14 * 24, 8, 16
 
 
-def main(model: str, rollout: str) -> None:
+def main(model: str) -> None:
     client, random, later = Client(), np.random.default_rng(7), list[Label]()
+    rollout = client.model(model).rollout
+    if rollout is None:
+        raise SystemExit(f"{model} has no active rollout: serinus rollout start {model} VERSION")
     start_ms = (int(time.time() * 1000) // HOUR_MS - HOURS - 24) * HOUR_MS
     for hour in range(HOURS):
         hour_ms = start_ms + hour * HOUR_MS

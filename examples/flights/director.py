@@ -19,7 +19,7 @@ __all__ = ["Act", "Director", "Timeline"]
 QUIET_HOURS = 24
 """Hours of stable traffic before the first rollout."""
 AFTER_HOURS = 6
-LAG_MS = 6 * HOUR_MS
+LAG_MS = 12 * HOUR_MS
 STALL_S = 120.0
 
 

@@ -6,9 +6,8 @@ import math
 
 import typer
 from rich.markup import escape
-from rich.text import Text
 
-from serinus.cli.output import AsJson, HomeOption, client_of, console, event_time, print_json, table
+from serinus.cli.output import AsJson, HomeOption, client_of, console, event_time, print_json
 from serinus.cli.rollouts import Which, active_or
 from serinus.evidence import CellEvidence, Evidence
 from serinus.rollouts import Move
@@ -40,7 +39,8 @@ def explain(which: Which, home: HomeOption = None, as_json: AsJson = False) -> N
 def _tell(move: Move, look: Evidence | None) -> None:
     when = event_time(move.event_ms) or "-"
     console.print(
-        f"\n{when}  {move.start} -> [bold]{move.to}[/bold]  {escape(move.why)}  [dim]by {escape(move.actor)}[/dim]"
+        f"\n{when}  {move.start} -> [bold]{move.to}[/bold]  {escape(move.why)}  [dim]by {escape(move.actor)}[/dim]",
+        soft_wrap=True,
     )
     if look is not None:
         _show(look)
@@ -51,42 +51,25 @@ def _show(look: Evidence) -> None:
     first, last = event_time(look.first_event_ms), event_time(look.watermark_ms)
     console.print(
         f"  evidence of {first} to {last}, looked at {event_time(look.tick_ms)}: "
-        f"E = {look.e:.3g}, it rolls back at {look.limit:g}"
+        f"E = {look.e:.3g}, it rolls back at {look.limit:g}",
+        soft_wrap=True,
     )
     culprits = [cell for cell in look.cells if cell.name in look.culprits]
     others = [cell for cell in look.cells if cell.role == "required" and cell not in culprits]
-    columns = (
-        "cell",
-        "stream",
-        "verdict",
-        "baseline",
-        "candidate",
-        "worse by",
-        "interval",
-        "margin",
-        "E",
-        "labels",
-        "positives",
-    )
-    rows = [_row(cell, cell in culprits) for cell in (*culprits, *others)]
-    table("", columns, rows)
+    for cell in (*culprits, *others):
+        _line(cell, cell in culprits)
 
 
-def _row(cell: CellEvidence, culprit: bool) -> tuple[object, ...]:
-    low, high = _number(cell.low), _number(cell.high)
-    return (
-        Text(cell.name, style="red" if culprit else ""),
-        cell.stream,
-        f"{cell.verdict} ({cell.why})" if cell.why else cell.verdict,
-        cell.baseline_value,
-        cell.candidate_value,
-        cell.estimate,
-        f"{low} to {high}" if cell.low is not None or cell.high is not None else "",
-        cell.margin,
-        cell.e_violated,
-        cell.labels,
-        cell.positives,
-    )
+def _line(cell: CellEvidence, culprit: bool) -> None:
+    """Two lines a cell: what was compared and found, then how sure that is and on what it rests."""
+    style = "bold red" if culprit else ""
+    found = f"    {cell.name} ({cell.stream}): {_number(cell.baseline_value)} -> {_number(cell.candidate_value)}"
+    console.print(found, "" if culprit else cell.verdict, style=style, markup=False, soft_wrap=True)
+    sure = f"worse by {_number(cell.estimate)}, between {_number(cell.low)} and {_number(cell.high)}"
+    said = f"e {_number(cell.e_violated)}, {cell.labels:,} labels, {cell.positives:,} positives"
+    console.print(f"      {sure}; margin {_number(cell.margin)}; {said}", style="dim", markup=False, soft_wrap=True)
+    if cell.why and cell.estimate is None:
+        console.print(f"      {cell.why}", style="dim", markup=False, soft_wrap=True)
 
 
 def _number(value: float | None) -> str:
