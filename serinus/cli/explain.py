@@ -68,7 +68,7 @@ def _line(cell: CellEvidence, culprit: bool) -> None:
     sure = f"worse by {_number(cell.estimate)}, between {_number(cell.low)} and {_number(cell.high)}"
     said = f"e {_number(cell.e_violated)}, {cell.labels:,} labels, {cell.positives:,} positives"
     console.print(f"      {sure}; margin {_number(cell.margin)}; {said}", style="dim", markup=False, soft_wrap=True)
-    if cell.why and cell.estimate is None:
+    if cell.why and cell.low is None:
         console.print(f"      {cell.why}", style="dim", markup=False, soft_wrap=True)
 
 

@@ -158,11 +158,15 @@ def test_explain_names_the_culprit_with_its_numbers_and_leaves_the_rest_out(run:
     server.on("/v1/rollouts/r1/evidence", (200, {"evidence": [said(found)]}))
     code, out, _ = run("explain", "r1")
     assert code == 0
-    (line,) = [line for line in out.splitlines() if "origin=EWR" in line]
-    for number in ("0.731", "0.66", "0.0714", "0.041 to 0.102", "512", "5123", "1203"):
-        assert number in line
+    lines = out.splitlines()
+    (at,) = [number for number, line in enumerate(lines) if line.startswith("    arr_late / origin=EWR")]
+    assert "0.731 -> 0.66" in lines[at]
+    for number in ("by 0.0714", "between 0.041 and 0.102", "e 512", "5,123 labels", "1,203 positives"):
+        assert number in lines[at + 1]
+    assert max(len(line) for line in lines) <= 120
     assert "origin=JFK" not in out
-    assert "inconclusive (too few labels)" in out
+    assert "inconclusive" in out
+    assert "too few labels" in out
     assert "E = 51.3, it rolls back at 20" in out
     machine = json.loads(run("explain", "r1", "--json")[1])
     assert machine["evidence"][0]["culprits"] == ["arr_late / origin=EWR / auc"]
