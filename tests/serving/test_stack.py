@@ -10,6 +10,7 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import grpc
 import httpx
 import psutil
 import pytest
@@ -195,6 +196,25 @@ def test_a_table_is_in_force_within_seconds_and_an_older_one_is_refused(stack: A
     tools.wait_for(lambda: stack.http.get("/v1/serving/status").status_code == 200)
     assert stack.infer()["model_version"] == "2"
     stack.controller.put(table)
+
+
+INTERNAL = ("/ray.serve.ASGIService/HandleRequest", "/ray.rpc.CoreWorkerService/PushTask")
+"""Calls of Ray's own that would run what they are sent."""
+
+
+def test_what_other_machines_could_reach_wants_a_token(stable: Any) -> None:
+    processes = [replica for name in ("FrontDoor", "Candidate", "Shadow") for replica in stable.replicas(name)]
+    listening = [c for each in processes for c in each.net_connections("tcp") if c.status == psutil.CONN_LISTEN]
+    open_ports = [c.laddr.port for c in listening if not c.laddr.ip.startswith("127.")]
+    for port in open_ports:
+        codes = []
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+            for method in INTERNAL:
+                with pytest.raises(grpc.RpcError) as refused:
+                    channel.unary_unary(method)(b"", timeout=10)
+                codes.append(refused.value.code())
+        assert grpc.StatusCode.UNAUTHENTICATED in codes, f"port {port}: {codes}"
+    assert len(open_ports) >= len(processes), "Ray's own ports were looked at"
 
 
 def test_an_expired_table_sends_nobody_to_the_canary(stack: Any) -> None:
