@@ -12,8 +12,9 @@ import numpy as np
 import onnxruntime as ort
 
 from serinus.errors import InvalidPackage
+from serinus.execute import DTYPES
 from serinus.package import Manifest, Part
-from serving.protocol import DTYPES, Tensor, absent
+from serving.protocol import Tensor, absent
 
 RTOL, ATOL = 1e-3, 1e-4
 """How far an output may be from the package's own sample: ONNX Runtime's kernels differ between CPUs by less."""

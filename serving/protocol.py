@@ -17,6 +17,7 @@ import orjson
 from numpy.typing import NDArray
 
 from serinus.errors import BadInput
+from serinus.execute import DTYPES
 from serinus.ids import event_ms_of
 from serinus.routes import RouteTable
 from serinus.tasks import InputSpec
@@ -24,14 +25,6 @@ from serinus.tasks import InputSpec
 Tensor = NDArray[Any]
 MAX_BODY_BYTES = 8 << 20
 MAX_ROWS = 1024
-DTYPES: dict[str, Any] = {
-    "FP32": np.float32,
-    "FP64": np.float64,
-    "INT32": np.int32,
-    "INT64": np.int64,
-    "BOOL": np.bool_,
-    "BYTES": np.object_,
-}
 NUMBERS, MISSING = frozenset({int, float}), type(None)
 PYTHON_TYPES: dict[str, tuple[frozenset[type], str]] = {
     "FP32": (NUMBERS, "numbers"),
