@@ -16,7 +16,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import chain
 from pathlib import Path
 
 from rich.console import Console
@@ -34,6 +33,7 @@ from serinus.rollouts import ENDS, Phase, RolloutView
 from serinus.sla import Sla
 
 MODEL = "flights"
+MARK = ".demo"
 SLA_FILE = Path(__file__).with_name("sla.yaml")
 REASONS = {
     2: "it also knows the delays of the last hours",
@@ -65,15 +65,34 @@ class Wishes:
 
 
 @contextmanager
-def timed(timeline: Timeline, what: str) -> Iterator[None]:
+def timed(timeline: Timeline, doing: str, done: str) -> Iterator[None]:
     began = time.monotonic()
-    yield
-    timeline.say(f"{what} ({time.monotonic() - began:.1f} s)")
+    with timeline.console.status(f"{doing} ..."):
+        yield
+    timeline.say(f"{done} ({time.monotonic() - began:.1f} s)")
 
 
 def serinus(home: Path, *words: str) -> None:
-    """Run the command line, as a person would."""
-    subprocess.run([sys.executable, "-m", "serinus.cli", *words, "--home", str(home)], check=True)
+    """Run the command line, as a person would. Ends the demo when it fails, for it has said why."""
+    done = subprocess.run([sys.executable, "-m", "serinus.cli", *words, "--home", str(home)], check=False)
+    if done.returncode != 0:
+        raise SystemExit(f"`serinus {words[0]}` failed; the logs are in {home / 'logs'}")
+
+
+def fresh(home: Path) -> Path:
+    """An empty state folder: what an earlier demo left is removed, what anybody else keeps is not."""
+    mark = home / MARK
+    if home.exists() and any(home.iterdir()):
+        if not mark.exists():
+            raise SystemExit(
+                f"{home} is not from an earlier demo: choose another SERINUS_HOME, its content would be lost"
+            )
+        if (home / "stack.json").exists():
+            serinus(home, "down")
+        shutil.rmtree(home)
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    mark.write_text("made by the demo, which may remove this folder\n")
+    return home
 
 
 def local_stack(home: Path) -> Stack:
@@ -120,11 +139,7 @@ def tell_end(client: Client, view: RolloutView, timeline: Timeline) -> None:
 
 def main() -> int:
     wishes, timeline = Wishes.of(dict(os.environ)), Timeline(Console())
-    if (wishes.home / "stack.json").exists():
-        serinus(wishes.home, "down")
-    shutil.rmtree(wishes.home, ignore_errors=True)
-    packages = wishes.home / "trained"
-    packages.mkdir(parents=True)
+    packages = fresh(wishes.home) / "trained"
     try:
         return _story(wishes, packages, timeline)
     finally:
@@ -132,24 +147,28 @@ def main() -> int:
             timeline.say(
                 f"still running: `.venv/bin/serinus status --home {wishes.home}` says where, `serinus down` stops it"
             )
-        else:
+        elif (wishes.home / "lock").exists():
             serinus(wishes.home, "down")
 
 
 def _story(wishes: Wishes, packages: Path, timeline: Timeline) -> int:
-    with timed(timeline, "read 336,776 flights of 2013 and made their features"):
+    with timed(timeline, "reading the flights", "read 336,776 flights of 2013 and made their features"):
         flights = models.prepare(data.load())
-    with timed(timeline, "trained version 1 on January to March: schedule, carrier, route, calendar"):
+    with timed(
+        timeline, "training version 1", "trained version 1 on January to March: schedule, carrier, route, calendar"
+    ):
         folders = [models.train(1, flights, packages / "1")]
-    with timed(timeline, "started the local stack: controller, serving on Ray Serve, monitor"):
+    with timed(
+        timeline, "starting the local stack", "started the local stack: controller, serving on Ray Serve, monitor"
+    ):
         serinus(wishes.home, "up", "--controller-port", "0", "--serving-port", "0", "--front-doors", "1")
     with Client(home=wishes.home) as client:
-        with timed(timeline, "registered version 1; it is stable"):
+        with timed(timeline, "registering version 1", "registered version 1; it is stable"):
             client.apply(Sla.from_yaml(SLA_FILE.read_text()))
             first = client.push(MODEL, folders[0]).version
             client.promote(MODEL, first, reason="the first version", initial=True)
         for number in (2, 3):
-            with timed(timeline, f"trained version {number}: {REASONS[number]}"):
+            with timed(timeline, f"training version {number}", f"trained version {number}: {REASONS[number]}"):
                 folders.append(models.train(number, flights, packages / str(number), defect=wishes.defect))
         timeline.say(models.held_out_table(flights, folders, wishes.start))
         pushed = [client.push(MODEL, folder).version for folder in folders[1:]]
@@ -160,11 +179,11 @@ def _story(wishes: Wishes, packages: Path, timeline: Timeline) -> int:
         timeline.say(
             f"replayed {tally.sent:,} flights in {took:.0f} s, {tally.failed} requests failed; {tally.labels:,} labels"
         )
-        for error in chain(tally.errors):
+        for error in tally.errors:
             timeline.say(f"  {error}", style="red")
         for view in rollouts:
             tell_end(client, view, timeline)
-        with timed(timeline, f"wrote {wishes.report / 'index.html'}"):
+        with timed(timeline, "writing the report", f"wrote {wishes.report / 'index.html'}"):
             pages = [(view, client.evidence(view.id)) for view in rollouts]
             write_report(wishes.report / "index.html", "\n".join(timeline.lines), pages)
         good, bad = (*rollouts, None, None)[:2]

@@ -62,11 +62,11 @@ def _phases(axes: Axes, rollout: RolloutView, names: bool) -> None:
         if names:
             axes.annotate(
                 move.to.value,
-                (_day(move.event_ms), 1.0),
+                (_day(move.event_ms), 0.03),
                 xycoords=("data", "axes fraction"),
                 rotation=90,
                 fontsize=8,
-                va="top",
+                va="bottom",
                 ha="right",
                 color=PHASE,
             )
@@ -85,7 +85,7 @@ def _e_plot(rollout: RolloutView, looks: Sequence[Evidence]) -> str:
     axes.axhline(looks[-1].limit, color=LIMIT, lw=1, label=f"roll back at {looks[-1].limit:g}")
     axes.set_yscale("log")
     axes.set_ylabel("E over all cells")
-    axes.legend(loc="upper left", fontsize=8, frameon=False)
+    axes.legend(loc="lower right", fontsize=8, frameon=False)
     _phases(axes, rollout, names=True)
     _dates(axes)
     return _png(figure)
