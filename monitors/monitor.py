@@ -28,11 +28,15 @@ BUSY_S, PROGRESS_S, IDLE_S = 0.0, 0.1, 0.5
 FIRST_BACK_OFF_S, LAST_BACK_OFF_S = 0.2, 5.0
 SAVE_EVERY_S = 5.0
 TIMEOUT_S = 30.0
+SET_ASIDE_S = 30.0
 
 
 @dataclass(slots=True)
 class Monitor:
-    """`pending`: looks that the controller has not answered for; `clock`: wall time, Unix seconds."""
+    """`pending`: looks that the controller has not answered for; `clock`: wall time, Unix seconds.
+
+    `aside`: rollouts that could not be followed, and until when (wall time) they are left alone: without evidence their
+    rollout holds, and the others go on."""
 
     settings: Settings
     http: httpx.Client
@@ -40,6 +44,7 @@ class Monitor:
     followers: dict[str, Follower] = field(default_factory=dict)
     watermarks: dict[str, Watermark] = field(default_factory=dict)
     pending: list[Evidence] = field(default_factory=list)
+    aside: dict[str, float] = field(default_factory=dict)
     _saved_at: float = 0.0
 
     @classmethod
@@ -84,15 +89,19 @@ class Monitor:
         waiting = {evidence.rollout for evidence in self.pending}
         for rollout, follower in self.followers.items():
             if rollout not in waiting:
-                follower.save()
+                try:
+                    follower.save()
+                except OSError as error:  # what it would have saved is computed again after a restart
+                    _log.error("the checkpoint of rollout %s cannot be written: %s", rollout, error)
         self._saved_at = self.clock()
 
     def _take_on(self, work: MonitorWork) -> None:
         wanted = {item.rollout: item for item in work.rollouts}
         for gone in self.followers.keys() - wanted.keys():
             self.followers.pop(gone).path.unlink(missing_ok=True)
+        self.aside = {rollout: until for rollout, until in self.aside.items() if until > self.clock()}
         for rollout, item in wanted.items():
-            if rollout not in self.followers:
+            if rollout not in self.followers and rollout not in self.aside:
                 self.followers[rollout] = Follower.start(item, self.settings.log, self.settings.state)
         models = {*work.models, *(item.model for item in work.rollouts)}
         self.watermarks = {model: self.watermarks.get(model, Watermark()) for model in sorted(models)}
@@ -106,12 +115,21 @@ class Monitor:
         """Looks at each rollout in turn, until nothing is due or `most` were made."""
         self._measure()
         looks = 0
-        for follower in self.followers.values():
-            due = self.watermarks[follower.item.model].value_ms
-            while due is not None and looks < most and (evidence := follower.look(due)) is not None:
-                looks += 1
-                if follower.is_news(evidence):
-                    self.pending.append(evidence)
+        for rollout, follower in list(self.followers.items()):
+            try:
+                looks += self._look_at(follower, most - looks)
+            except Exception:  # whatever is wrong with one rollout, the others want their evidence
+                _log.exception("rollout %s cannot be followed; again in %.0f s", rollout, SET_ASIDE_S)
+                self.aside[rollout] = self.clock() + SET_ASIDE_S
+                del self.followers[rollout]
+        return looks
+
+    def _look_at(self, follower: Follower, most: int) -> int:
+        due, looks = self.watermarks[follower.item.model].value_ms, 0
+        while due is not None and looks < most and (evidence := follower.look(due)) is not None:
+            looks += 1
+            if follower.is_news(evidence):
+                self.pending.append(evidence)
         return looks
 
     def _exchange(self, report: MonitorReport) -> MonitorWork:

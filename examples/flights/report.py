@@ -12,7 +12,7 @@ from pathlib import Path
 import matplotlib as mpl
 
 from serinus.evidence import CellEvidence, Evidence
-from serinus.rollouts import RolloutView
+from serinus.rollouts import Phase, RolloutView
 
 mpl.use("Agg")
 import matplotlib.dates as mdates
@@ -49,7 +49,7 @@ def _day(ms: int) -> float:
 
 
 def _dates(axes: Axes) -> None:
-    axes.xaxis.set_major_locator(mdates.AutoDateLocator(minticks=3, maxticks=6))  # type: ignore[no-untyped-call]
+    axes.xaxis.set_major_locator(mdates.AutoDateLocator(minticks=3, maxticks=5, interval_multiples=False))  # type: ignore[no-untyped-call]
     axes.xaxis.set_major_formatter(mdates.DateFormatter("%d %b"))  # type: ignore[no-untyped-call]
     axes.tick_params(labelsize=8)
 
@@ -59,7 +59,7 @@ def _phases(axes: Axes, rollout: RolloutView, names: bool) -> None:
         if move.event_ms is None or move.event_ms == 0:
             continue
         axes.axvline(_day(move.event_ms), color=PHASE, lw=0.7, ls=":")
-        if names:
+        if names and move.to != Phase.LOADING:  # takes no event time: its name would lie on the next one's
             axes.annotate(
                 move.to.value,
                 (_day(move.event_ms), 0.03),

@@ -36,6 +36,7 @@ class StandIn:
 
     def __init__(self, item: WorkItem) -> None:
         self.item, self.found, self.watermarks = item, {}, {}
+        self.others: tuple[WorkItem, ...] = ()
         self.refuse = False
         self.exchanges = 0
         self.refused = 0
@@ -68,7 +69,7 @@ class StandIn:
         for evidence in report.evidence:
             self.found[evidence.tick_ms] = evidence
         item = self.item.model_copy(update={"last_tick_ms": max(self.found, default=None)})
-        return 200, MonitorWork(rollouts=(item,), models=("ads",)).model_dump_json().encode()
+        return 200, MonitorWork(rollouts=(*self.others, item), models=("ads",)).model_dump_json().encode()
 
     def digests(self) -> list[str]:
         return [self.found[tick].digest for tick in sorted(self.found)]
@@ -201,6 +202,16 @@ def test_looks_that_the_controller_lost_are_made_again(
     start()
     wait(lambda: len(stand_in.found) == TICKS, "the lost looks")
     assert stand_in.digests() == all_of_them
+
+
+def test_a_rollout_that_cannot_be_followed_does_not_stop_the_others(
+    world: Path, stand_in: StandIn, start: Callable[[], subprocess.Popen[bytes]]
+) -> None:
+    stand_in.others = (stand_in.item.model_copy(update={"rollout": "r0", "started_event_ms": -(10**15)}),)
+    complete(world, START + TICKS * HOUR_MS)
+    process = start()
+    wait(lambda: len(stand_in.found) == TICKS, "the looks at the sound rollout")
+    assert process.poll() is None
 
 
 def test_a_process_that_is_not_configured_says_what_is_missing() -> None:
