@@ -233,10 +233,8 @@ def test_the_long_poll_wakes_at_a_change_and_else_answers_at_its_end(push: Any, 
     with ThreadPoolExecutor() as pool:
         waiting = [pool.submit(watch, api, report(role, wait_s=60)) for role in ("front", "shadow")]
         until(lambda: len(api.get("/v1/status").json()["replicas"]) == 2, "both replicas")
-        begun = time.monotonic()
         api.post("/v1/models/ads/promote", json={"version": 1, "initial": True}).raise_for_status()
-        tables = [each.result(timeout=30)["tables"] for each in waiting]
-        assert time.monotonic() - begun < 30  # not at the end of their wait
+        tables = [each.result(timeout=30)["tables"] for each in waiting]  # long before the end of their wait
     assert [[(table["epoch"], table["stable"]) for table in each] for each in tables] == [[(1, {"click": 1})]] * 2
     assert watch(api, report("front", known={"ads": 1}))["tables"] == []
 

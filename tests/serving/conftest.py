@@ -199,7 +199,9 @@ class StandInController:
             return tuple(t for t in self.tables.values() if request.known.get(t.model) != t.epoch)
 
         with self._changed:
-            self.reports[request.report.replica] = request.report
+            known = self.reports.get(request.report.replica)
+            if known is None or request.report.number >= known.number:
+                self.reports[request.report.replica] = request.report
             self._changed.wait_for(
                 lambda: fresh() or set(request.known) - set(self.tables) or not self._running, request.wait_s
             )

