@@ -144,9 +144,8 @@ def main() -> int:
         return _story(wishes, packages, timeline)
     finally:
         if wishes.keep:
-            timeline.say(
-                f"still running: `.venv/bin/serinus status --home {wishes.home}` says where, `serinus down` stops it"
-            )
+            timeline.say(f"still running: `.venv/bin/serinus status --home {wishes.home}` says what is where")
+            timeline.say(f"               `.venv/bin/serinus down --home {wishes.home}` stops it")
         elif (wishes.home / "lock").exists():
             serinus(wishes.home, "down")
 
