@@ -142,6 +142,9 @@ def main() -> int:
     packages = fresh(wishes.home) / "trained"
     try:
         return _story(wishes, packages, timeline)
+    except KeyboardInterrupt:
+        timeline.say("stopped by Ctrl-C")
+        return 130
     finally:
         if wishes.keep:
             timeline.say(f"still running: `.venv/bin/serinus status --home {wishes.home}` says what is where")
