@@ -11,7 +11,7 @@ from monitors.judgement import Judged
 from monitors.metrics import Reading, auc
 from monitors.rates import FailureCounts
 from monitors.sequential import shown
-from serinus.evidence import CellEvidence, Stream, VerdictName
+from serinus.evidence import CellEvidence, Stream, VerdictName, worst
 from serinus.sla import CellSpec, Role
 
 SATISFIED_E = 20.0
@@ -62,12 +62,7 @@ class Latch:
 
 def verdict_of(latch: Latch, cells: tuple[CellEvidence, ...]) -> VerdictName:
     """Violated once is violated; satisfied when every required cell is so at once; else nobody knows yet."""
-    if latch.culprits:
-        return "violated"
-    required = [cell for cell in cells if cell.role == "required"]
-    if required and all(cell.verdict == "satisfied" for cell in required):
-        return "satisfied"
-    return "inconclusive"
+    return "violated" if latch.culprits else worst(cell.verdict for cell in cells if cell.role == "required")
 
 
 def margin_of(spec: CellSpec) -> float:

@@ -12,7 +12,7 @@ import numpy as np
 import onnxruntime as ort
 
 from serinus.errors import InvalidPackage
-from serinus.execute import DTYPES
+from serinus.execute import DTYPES, session_options
 from serinus.package import Manifest, Part
 from serving.protocol import Tensor, absent
 
@@ -105,11 +105,8 @@ class Engine:
 
 
 def _load(folder: Path, part: Part) -> Step:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
     try:
-        session = ort.InferenceSession(str(folder / part.file), options, providers=["CPUExecutionProvider"])
+        session = ort.InferenceSession(str(folder / part.file), session_options(), providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime raises classes of its own, without a common base
         raise InvalidPackage(f"{part.file} cannot be loaded: {error}") from error
     names = [item.name for item in session.get_inputs()]

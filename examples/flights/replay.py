@@ -9,7 +9,6 @@ traffic that they are about.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -40,7 +39,6 @@ class Tally:
     failed: int = 0
     labels: int = 0
     refused: int = 0
-    busy_s: float = 0.0
     errors: list[str] = field(default_factory=list)
     arms: dict[str, int] = field(default_factory=dict)
 
@@ -64,10 +62,8 @@ class Replay:
         connector = aiohttp.TCPConnector(limit=self.concurrency)
         async with aiohttp.ClientSession(headers=self.headers, timeout=timeout, connector=connector) as session:
             for hour in hours:
-                began = time.monotonic()
                 await self._requests(session, hour)
                 await self._labels(session, hour)
-                self.tally.busy_s += time.monotonic() - began
                 if not await gate(hour):
                     break
         return self.tally

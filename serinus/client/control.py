@@ -96,13 +96,6 @@ class Control:
     def rollout(self, rollout: str) -> RolloutView:
         return RolloutView.model_validate(self._get(f"/v1/rollouts/{rollout}"))
 
-    def rollout_wait(self, rollout: str, timeout_s: float, every_s: float = 0.5) -> RolloutView:
-        """The rollout at its end, or as it is after `timeout_s` of wall time."""
-        until = time.monotonic() + timeout_s
-        while (view := self.rollout(rollout)).phase not in ENDS and time.monotonic() < until:
-            time.sleep(every_s)
-        return view
-
     def evidence_wait(self, rollout: str, event_ms: int, timeout_s: float = 60.0) -> RolloutView:
         """The rollout once its evidence reaches `event_ms` (Unix ms), or once it has ended: for replays, which would
         else run ahead of the decisions about them. Raises Unavailable when no evidence comes for `timeout_s`."""

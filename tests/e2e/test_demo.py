@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -25,3 +26,6 @@ def test_the_story_comes_true(tmp_path: Path, defect: str) -> None:
     assert " 0 requests failed" in done.stdout
     page = (tmp_path / "report" / "index.html").read_text()
     assert page.count("data:image/png") == 4, "two plots for each of two rollouts"
+    rare = re.findall(r"<tr>(?:(?!</tr>).)*carrier=OO(?:(?!</tr>).)*</tr>", page)
+    assert rare, "the rarest carrier, 32 flights a year, is shown"
+    assert {verdict for row in rare for verdict in re.findall(r'class="(\w+)"', row)} == {"inconclusive"}
