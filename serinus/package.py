@@ -37,23 +37,26 @@ class FileEntry(Word):
 class Part(Word):
     """One graph. `inputs` and `outputs` name tensors of the package's DAG, in the order of the graph's own.
 
-    The raw inputs are tensors too, by their names; every other tensor is the output of exactly one part."""
+    The raw inputs are tensors too, by their names; every other tensor is the output of exactly one part.
+    `cache`: its outputs may be kept for a moment and given to other requests with the same inputs."""
 
     name: Name
     role: Literal["preprocess", "encoder", "head", "mixer", "tower"]
     file: FilePath
     inputs: tuple[str, ...]
     outputs: Annotated[tuple[str, ...], Field(min_length=1)]
+    cache: bool = False
 
 
 class Manifest(Word):
-    """What a package is. Format 1."""
+    """What a package is. Format 1. `resident_bytes`: what it takes in memory once loaded, measured when it was made."""
 
     format: Literal[1] = 1
     inputs: Annotated[tuple[InputSpec, ...], Field(min_length=1, max_length=4096)]
     parts: Annotated[tuple[Part, ...], Field(min_length=1, max_length=512)]
     tasks: Annotated[tuple[TaskSpec, ...], Field(min_length=1, max_length=256)]
-    precision: Literal["fp32"] = "fp32"
+    precision: Literal["fp32", "fp16", "int8"] = "fp32"
+    resident_bytes: Annotated[int, Field(ge=0)] | None = None
     provenance: dict[str, str] = {}
     files: dict[FilePath, FileEntry]
 

@@ -1,6 +1,7 @@
-"""Rows of the two logs, and how they lie on disk.
+"""Rows of the logs, and how they lie on disk.
 
     LOG/predictions/MODEL/HOUR/WRITER.log    HOUR: event time of the prediction, YYYYMMDDTHH, UTC
+    LOG/inputs/MODEL/HOUR/WRITER.log         what those predictions were made from, where the model's SLA asks for it
     LOG/labels/MODEL/HOUR/WRITER.log         HOUR: that of the prediction which it labels
     LOG/marks/MODEL/WRITER.json              the writer's progress, replaced as a whole
 
@@ -23,6 +24,9 @@ import msgspec
 __all__ = [
     "MAGIC",
     "Arm",
+    "InputRow",
+    "InputTensor",
+    "Kind",
     "LabelRow",
     "Mark",
     "PredictionRow",
@@ -35,6 +39,7 @@ __all__ = [
 
 MAGIC = b"serinus-log 1\n"
 Arm = Literal["stable", "control", "canary", "shadow"]
+Kind = Literal["predictions", "labels", "inputs"]
 _HEAD = struct.Struct("<II")
 MAX_ROW_BYTES = 1 << 20
 
@@ -51,7 +56,9 @@ class Score(msgspec.Struct, array_like=True, frozen=True):
 
 
 class PredictionRow(msgspec.Struct, array_like=True, frozen=True):
-    """One row of one answer, or of one shadow answer. `id`: 16 bytes, UUIDv7 of the event time."""
+    """One row of one answer, or of one shadow answer. `id`: 16 bytes, UUIDv7 of the event time.
+
+    `share`: of the entities that were recorded when this row was written, so 1/share is its weight."""
 
     id: bytes
     index: int
@@ -62,6 +69,26 @@ class PredictionRow(msgspec.Struct, array_like=True, frozen=True):
     scores: list[Score]
     slices: dict[str, str]
     latency_us: int
+    share: float = 1.0
+
+
+class InputTensor(msgspec.Struct, array_like=True, frozen=True):
+    """One raw input of a request. `data`: little-endian values in row order, or texts for BYTES."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+    data: bytes | list[str]
+
+
+class InputRow(msgspec.Struct, array_like=True, frozen=True):
+    """The raw inputs of one request, all its rows. `share`: of the entities whose inputs were recorded."""
+
+    id: bytes
+    entity: str
+    rows: int
+    tensors: list[InputTensor]
+    share: float = 1.0
 
 
 class LabelRow(msgspec.Struct, array_like=True, frozen=True):
@@ -96,14 +123,14 @@ def hour_of(event_ms: int) -> str:
     return datetime.fromtimestamp(event_ms / 1000, UTC).strftime("%Y%m%dT%H")
 
 
-def log_folder(root: Path, kind: Literal["predictions", "labels"], model: str, hour: str) -> Path:
+def log_folder(root: Path, kind: Kind, model: str, hour: str) -> Path:
     return root / kind / model / hour
 
 
 _encoder = msgspec.msgpack.Encoder()
 
 
-def encode_row(row: PredictionRow | LabelRow) -> bytes:
+def encode_row(row: PredictionRow | LabelRow | InputRow) -> bytes:
     """The frame of a row, to be appended by one write."""
     payload = _encoder.encode(row)
     return _HEAD.pack(len(payload), zlib.crc32(payload)) + payload

@@ -8,7 +8,17 @@ from pydantic import Field
 
 from serinus.tasks import Name, Word
 
-__all__ = ["BUCKETS", "Basis", "PackageRef", "ReplicaReport", "RouteTable", "WatchRequest", "Watched"]
+__all__ = [
+    "BUCKETS",
+    "Basis",
+    "HeadPolicy",
+    "PackageRef",
+    "ReplicaReport",
+    "RouteTable",
+    "ServingPolicy",
+    "WatchRequest",
+    "Watched",
+]
 
 BUCKETS = 10_000
 Basis = Annotated[int, Field(ge=0, le=BUCKETS)]
@@ -22,6 +32,29 @@ class PackageRef(Word):
     uri: str
 
 
+class HeadPolicy(Word):
+    """What a head may take and what stands in for it when it takes longer, raises or gives no numbers.
+
+    `budget_ms`: wall time of the head's own parts; parts that several heads share (the encoder) are not in it.
+    `fallback`: the task's base rate, the entity's last good answer (else the base rate), or a constant."""
+
+    budget_ms: Annotated[float, Field(gt=0, le=60_000)] = 2.0
+    fallback: Literal["base_rate", "last_known_good"] | Annotated[float, Field(allow_inf_nan=False)] = "base_rate"
+
+
+class ServingPolicy(Word):
+    """How a model is answered and recorded.
+
+    `timeout_ms`: of a request, and the longest one that a caller may ask for. `log_share`: share of the entities
+    whose answers are recorded. `inputs_share`: share of the entities whose inputs are recorded beside them.
+    `inputs_exclude`: raw inputs that never reach the disk."""
+
+    timeout_ms: Annotated[int, Field(ge=1, le=60_000)] = 1_000
+    log_share: Annotated[float, Field(gt=0, le=1)] = 1.0
+    inputs_share: Annotated[float, Field(ge=0, le=1)] = 0.0
+    inputs_exclude: tuple[str, ...] = ()
+
+
 class RouteTable(Word):
     """Routing of one model; small, immutable, numbered. Format 1.
 
@@ -30,7 +63,8 @@ class RouteTable(Word):
     During the bake `candidate` is the version that was stable before, with canary_bp = 0.
     `expires_at` (Unix seconds, wall time): after it, canary_bp and shadow_bp count as 0. `warm`: versions to keep
     loaded. `slices`: raw inputs whose values go into the log. `salt`: of the rollout, for the assignment.
-    `weights`: task -> exponent of its probability in a ranking score."""
+    `weights`: task -> exponent of its probability in a ranking score. `heads`: task -> its policy, where it is not
+    the default one."""
 
     format: Literal[1] = 1
     model: Name
@@ -45,7 +79,9 @@ class RouteTable(Word):
     warm: tuple[int, ...] = ()
     packages: dict[int, PackageRef]
     slices: tuple[str, ...] = ()
-    weights: dict[Name, float] = {}
+    weights: dict[Name, Annotated[float, Field(ge=-100, le=100)]] = {}
+    heads: dict[Name, HeadPolicy] = {}
+    serving: ServingPolicy = ServingPolicy()
 
     def versions(self) -> set[int]:
         """Every version that a replica must hold to apply this table."""

@@ -3,10 +3,11 @@
 format: 1
 model: ads
 tasks:
-  click: {label_window_s: 1800, absent: negative}
+  click: {label_window_s: 1800, absent: negative, head: {budget_ms: 2, fallback: base_rate}}
   buy:   {label_window_s: 604800, absent: negative, given: click}
 slices:
   country: [BR, DE, US]
+serving: {timeout_ms: 200, inputs_share: 0.1, inputs_exclude: [email]}
 guards:                       # left out: the defaults of `default_guards`
   - {task: click, metric: auc, margin: 0.01}
   - {task: buy, metric: auc, margin: 0.03, by: country, role: optional}
@@ -21,6 +22,7 @@ from pydantic import Field, ValidationError
 
 from serinus.errors import InvalidSla
 from serinus.rollouts import Plan
+from serinus.routes import HeadPolicy, ServingPolicy
 from serinus.tasks import Name, Word
 
 __all__ = ["FAMILY_WEIGHTS", "CellSpec", "Guard", "Metric", "Role", "Sla", "TaskSla", "default_guards"]
@@ -39,11 +41,12 @@ class TaskSla(Word):
 
     A row's label is mature `label_window_s` (event time) after its request. Without a label by then the row is a
     negative (`absent: negative`, a click that never came) or has no label at all. `given`: the rows that count are
-    those whose label of that other task is 1 (`click`) or 0 (`not cancelled`)."""
+    those whose label of that other task is 1 (`click`) or 0 (`not cancelled`). `head`: how the task is served."""
 
     label_window_s: Annotated[int, Field(ge=0, le=366 * 86_400)]
     absent: Literal["negative", "unlabelled"]
     given: Annotated[str, Field(pattern=r"^(not )?[a-z][a-z0-9_-]{0,62}$")] | None = None
+    head: HeadPolicy = HeadPolicy()
 
     @property
     def given_task(self) -> tuple[str, int] | None:
@@ -95,6 +98,7 @@ class Sla(Word):
     guards: tuple[Guard, ...] = ()
     tick_s: Annotated[int, Field(ge=60, le=86_400)] = 600
     freeze_scores: Annotated[int, Field(ge=200, le=1_000_000)] = 5_000
+    serving: ServingPolicy = ServingPolicy()
     rollout: Plan = Plan()
 
     def model_post_init(self, _context: Any, /) -> None:

@@ -10,10 +10,10 @@ from typing import Any
 from ray import serve
 
 from serving.applied import Group
+from serving.ask import Output, Tensor
 from serving.calls import ShadowBatch
 from serving.frontdoor import Door
 from serving.http import App
-from serving.protocol import Output, Tensor
 from serving.replicas import Scorer, ShadowScorer
 from serving.settings import Settings
 

@@ -9,8 +9,8 @@ from typing import Literal
 from serinus.errors import InvalidPackage
 from serinus.routes import RouteTable
 from serinus.tasks import InputSpec
+from serving.ask import Output, Tensor
 from serving.engine import Engine
-from serving.protocol import Output, Tensor
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from serving.applied import Group
-from serving.protocol import Tensor
+from serving.ask import Tensor
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 from serving.applied import Applied, Group
-from serving.protocol import Ask, Output, Tensor
+from serving.ask import Ask, Output, Tensor
 
 log = logging.getLogger(__name__)
 Call = Callable[[dict[str, Tensor], tuple[Group, ...]], Awaitable[list[Output]]]

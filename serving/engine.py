@@ -14,7 +14,7 @@ import onnxruntime as ort
 from serinus.errors import InvalidPackage
 from serinus.execute import DTYPES, session_options
 from serinus.package import Manifest, Part
-from serving.protocol import Tensor, absent
+from serving.ask import Tensor, absent
 
 RTOL, ATOL = 1e-3, 1e-4
 """How far an output may be from the package's own sample: ONNX Runtime's kernels differ between CPUs by less."""

@@ -19,12 +19,12 @@ from serinus.errors import BadInput, NotFound, Unavailable
 from serinus.ids import uuid7
 from serinus.records import Arm
 from serving.applied import Applied
+from serving.ask import Answer, Ask, Output
 from serving.assignment import arm_of, bucket_of, shadowed, shares
 from serving.canary import Call, CanaryCaller, canary_outputs
 from serving.event_times import EventTimes, holds_token
 from serving.labels import Job, LabelDesk, parse_labels
 from serving.marks import Marks
-from serving.protocol import Ask, Output, parse, render
 from serving.recorder import LogWriter, partition_of
 from serving.routes_follower import Follower
 from serving.rows import frames, slices_of
@@ -85,11 +85,12 @@ class Door:
         await self._marks.write_all(durable=True)
         self._predictions.close()
 
-    async def infer(self, model: str, body: bytes, authorization: bytes) -> bytes:
-        """Answer one inference request; its rows are in the log before this returns. Raises SerinusError."""
+    async def infer(self, applied: Applied, ask: Ask, authorization: bytes) -> Answer:
+        """Answer one checked request; its rows are in the log before this returns. Raises SerinusError."""
         began = time.perf_counter_ns()
-        asked = self._asked(self._applied(model), body, authorization)
-        applied, ask, mark = asked.applied, asked.ask, self._marks.of(model)
+        asked = self._asked(applied, ask, authorization)
+        model = applied.table.model
+        mark = self._marks.of(model)
         number = mark.begin(asked.event_ms)
         try:
             if asked.arm == "canary":
@@ -97,25 +98,23 @@ class Door:
             else:
                 outputs = applied.run(ask.inputs, applied.groups("stable", ask.tasks))
             keys = [(asked.identity.bytes, index, asked.entity) for index in range(ask.rows)]
-            slices = slices_of(ask.inputs, applied.table.slices, ask.rows)
+            slices = slices_of(ask, applied.table.slices)
             latency_us = (time.perf_counter_ns() - began) // 1000
             self._record(asked, outputs, keys, slices, latency_us)
             if asked.shadow:
                 groups = applied.groups("stable" if asked.arm == "canary" else "candidate", ask.tasks)
-                self._shadows.put(
-                    Copy(applied, groups, ask.inputs, keys, slices, len(body), mark.begin(asked.event_ms))
-                )
+                self._shadows.put(Copy(applied, groups, ask.inputs, keys, slices, mark.begin(asked.event_ms)))
         finally:
             mark.end(number)
         self._answered += 1
         answered = set(ask.tasks or applied.tasks)
         shown = [output for output in outputs if output.task in answered]
-        return render(asked.identity, asked.arm, applied.table, shown)
+        return Answer(asked.identity, ask.said, asked.arm, applied.table, shown, ask.rows)
 
     async def labels(self, body: bytes, authorization: bytes) -> bytes:
         """Take labels; what is accepted, and `complete_to`, is on disk before this returns. Raises SerinusError."""
         call = parse_labels(body)
-        applied = self._applied(call.model)
+        applied = self.applied(call.model)
         times = self._times(authorization)
         tasks = {name: None for engine in applied.engines.values() for name in engine.manifest.task_names}
         job = Job(call.model, call.labels, tasks, times)
@@ -144,7 +143,7 @@ class Door:
 
     def describe(self, model: str) -> dict[str, Any]:
         """OIP v2 metadata of a model. Raises NotFound."""
-        applied = self._applied(model)
+        applied = self.applied(model)
         inputs = [{"name": s.name, "datatype": s.datatype, "shape": [-1, *s.shape]} for s in applied.specs.values()]
         return {
             "name": model,
@@ -173,7 +172,8 @@ class Door:
             "outstanding_ms": {model: self._marks.of(model).outstanding_ms for model in models},
         }
 
-    def _applied(self, model: str) -> Applied:
+    def applied(self, model: str) -> Applied:
+        """What is in force for a model. Raises NotFound."""
         applied = self.follower.applied.get(model)
         if applied is None:
             raise NotFound(f"model {model!r} is not served here")
@@ -182,9 +182,8 @@ class Door:
     def _times(self, authorization: bytes) -> EventTimes:
         return EventTimes(_wall_ms(), holds_token(authorization, self._settings.replay_token_sha256))
 
-    def _asked(self, applied: Applied, body: bytes, authorization: bytes) -> Asked:
-        """Check the request and decide its arm, once. Raises BadInput."""
-        ask = parse(body, applied.specs, applied.tasks)
+    def _asked(self, applied: Applied, ask: Ask, authorization: bytes) -> Asked:
+        """Decide the request's id and arm, once. Raises BadInput."""
         if ask.event_ms is not None:
             _bounded(self._times(authorization), ask.event_ms, "the request")
         identity = ask.id or uuid7(_wall_ms() if ask.event_ms is None else ask.event_ms)

@@ -10,8 +10,9 @@ from typing import Any
 import orjson
 
 from serinus.errors import BadInput, NotFound, SerinusError
+from serving.ask import MAX_BODY_BYTES
 from serving.frontdoor import Door
-from serving.protocol import MAX_BODY_BYTES
+from serving.protocol import parse, render
 
 log = logging.getLogger(__name__)
 Scope = dict[str, Any]
@@ -63,7 +64,7 @@ class App:
             model, what = found.groups()
             if what == "infer":
                 _expect(method, "POST", path)
-                return 200, await self._door.infer(model, await read_body(scope, receive), _authorization(scope))
+                return 200, await self._infer(model, await read_body(scope, receive), _authorization(scope))
             _expect(method, "GET", path)
             if what == "ready":
                 return _yes_or_no(self._door.model_ready(model), {"name": model})
@@ -73,6 +74,10 @@ class App:
             return 200, await self._door.labels(await read_body(scope, receive), _authorization(scope))
         _expect(method, "GET", path)
         return self._about(path)
+
+    async def _infer(self, model: str, body: bytes, authorization: bytes) -> bytes:
+        applied = self._door.applied(model)
+        return render(await self._door.infer(applied, parse(body, applied.specs, applied.tasks), authorization))
 
     def _about(self, path: str) -> tuple[int, bytes]:
         match path:

@@ -7,9 +7,9 @@ import logging
 import time
 
 from serving.applied import Group, run
+from serving.ask import Output, Tensor
 from serving.calls import ShadowBatch
 from serving.frontdoor import writer_name
-from serving.protocol import Output, Tensor
 from serving.recorder import LogWriter, partition_of
 from serving.routes_follower import Follower
 from serving.rows import frames

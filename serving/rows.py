@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from serinus.records import Arm, PredictionRow, Score, encode_row
-from serving.protocol import Output, Tensor
+from serving.ask import Ask, Output
 
 
-def slices_of(inputs: Mapping[str, Tensor], names: Iterable[str], rows: int) -> list[dict[str, str]]:
-    """The values of these inputs, as texts, for each row; missing is "". Whole numbers have no decimal point."""
-    found: list[dict[str, str]] = [{} for _ in range(rows)]
+def slices_of(ask: Ask, names: Iterable[str]) -> list[dict[str, str]]:
+    """The values of these slices for each row, as texts: an attribute of the request, else its input; missing is "".
+
+    Whole numbers have no decimal point."""
+    found: list[dict[str, str]] = [{} for _ in range(ask.rows)]
     for name in names:
-        tensor = inputs.get(name)
-        if tensor is None or tensor.ndim != 1:
+        said, tensor = ask.attributes.get(name), ask.inputs.get(name)
+        if said is not None:
+            values: list[Any] = [said] * ask.rows
+        elif tensor is None or tensor.ndim != 1:
             continue
-        for row, value in zip(found, tensor.tolist(), strict=True):
+        else:
+            values = tensor.tolist() if len(tensor) == ask.rows else tensor.tolist() * ask.rows
+        for row, value in zip(found, values, strict=True):
             row[name] = _text(value)
     return found
 

@@ -14,10 +14,10 @@ from serinus.errors import BadInput
 from serinus.routes import PackageRef, RouteTable
 from serving import canary
 from serving.applied import Applied, Group, apply
+from serving.ask import Ask, Output
 from serving.calls import ShadowBatch
 from serving.canary import CanaryCaller, canary_outputs
 from serving.marks import Marks
-from serving.protocol import Ask, Output
 from serving.rows import slices_of
 from serving.runtime import load
 from serving.settings import Settings
@@ -125,11 +125,13 @@ def applied(packages: dict[int, PackageRef]) -> Applied:
     return apply(table, {ref.digest: load(ref) for ref in packages.values()})
 
 
-def copy(applied: Applied, marks: Marks, number: int, rows: int = 1, size: int = 100) -> Copy:
+def copy(applied: Applied, marks: Marks, number: int, rows: int = 1, width: int = 1) -> Copy:
     inputs = {"hour": np.full(rows, number, dtype=np.float32)}
+    if width > 1:
+        inputs["wide"] = np.broadcast_to(np.float32(0), (rows, width))
     keys = [(number.to_bytes(16, "big"), index, "e") for index in range(rows)]
     began = marks.of("m").begin(1000 + number)
-    return Copy(applied, applied.groups("candidate", ()), inputs, keys, [{}] * rows, size, began)
+    return Copy(applied, applied.groups("candidate", ()), inputs, keys, [{}] * rows, began)
 
 
 def test_copies_are_sent_in_batches_and_are_outstanding_until_they_are_recorded(
@@ -177,7 +179,7 @@ def test_a_full_queue_drops_the_oldest_and_counts_them(applied: Applied, tmp_pat
         assert (len(queue), queue.dropped) == (10, 15)
         assert marks.of("m").outstanding_ms == 1015
         assert marks.of("m").lost == {"shadow_dropped": 15}
-        queue.put(copy(applied, marks, 99, size=1 << 30))
+        queue.put(copy(applied, marks, 99, width=1 << 25))
         assert len(queue) == 1  # bytes are bounded too
 
     asyncio.run(story())
@@ -215,9 +217,10 @@ def test_slices_are_texts_as_an_sla_names_them() -> None:
         "day": np.array([1, 2], dtype=np.int64),
         "vector": np.zeros((2, 3)),
     }
-    assert slices_of(inputs, [*inputs, "absent"], 2) == [
-        {"origin": "EWR", "stops": "2", "night": "true", "day": "1"},
-        {"origin": "", "stops": "", "night": "false", "day": "2"},
+    ask = Ask(id=None, event_ms=None, entity="", tasks=(), rows=2, inputs=inputs, attributes={"tier": "gold"})
+    assert slices_of(ask, [*inputs, "absent", "tier"]) == [
+        {"origin": "EWR", "stops": "2", "night": "true", "day": "1", "tier": "gold"},
+        {"origin": "", "stops": "", "night": "false", "day": "2", "tier": "gold"},
     ]
 
 

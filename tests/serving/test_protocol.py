@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import uuid
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,8 @@ from serinus.errors import BadInput
 from serinus.ids import uuid7
 from serinus.routes import RouteTable
 from serinus.tasks import InputSpec
-from serving.protocol import Output, parse, render
+from serving.ask import Answer, Output
+from serving.protocol import parse, render
 
 SPECS = {
     spec.name: spec
@@ -80,15 +80,15 @@ def test_nested_data_means_the_same_as_flat() -> None:
         ({"hour": {"shape": [2, 1]}}, "shape [2, 1], expected INT64 of shape [2]"),
         ({"place": {"shape": [2]}}, "expected FP64 of shape [2, 2]"),
         ({"hour": {"data": [7]}}, "has 1 values, expected 2"),
-        ({"hour": {"data": [7, None]}}, "'hour' has a null"),
-        ({"place": {"data": [1, None, 3, 4]}}, "'place' has a null, expected numbers"),
-        ({"hour": {"data": [7, 8.5]}}, "other values than whole numbers"),
+        ({"hour": {"data": [7, None]}}, "'hour' is null"),
+        ({"place": {"data": [1, None, 3, 4]}}, "'place' is null, expected numbers"),
+        ({"hour": {"data": [7, 8.5]}}, "is no INT64, expected whole numbers"),
         ({"hour": {"data": [7, 2**70]}}, "'hour' has"),
         ({"delay": {"data": [1e39, 0]}}, "too large for FP32"),
-        ({"delay": {"data": ["1", 0]}}, "other values than numbers"),
-        ({"delay": {"data": [True, 0]}}, "other values than numbers"),
-        ({"night": {"data": [1, 0]}}, "other values than true or false"),
-        ({"origin": {"data": ["EWR", 3]}}, "other values than texts"),
+        ({"delay": {"data": ["1", 0]}}, "is no FP32, expected numbers"),
+        ({"delay": {"data": [True, 0]}}, "is no FP32, expected numbers"),
+        ({"night": {"data": [1, 0]}}, "is no BOOL, expected true or false"),
+        ({"origin": {"data": ["EWR", 3]}}, "is no BYTES, expected texts"),
         ({"origin": {"shape": [0], "data": []}}, "0 rows, expected 1 to 1024"),
         ({"origin": {"shape": [5000]}}, "5000 rows, expected 1 to 1024"),
         ({"place": {"data": [[1, 2], 3, 4]}}, "has 3 values, expected 4"),
@@ -104,8 +104,8 @@ def test_what_is_wrong_is_told_with_what_was_expected(change: dict[str, Any], wo
     ("more", "words"),
     [
         ({"outputs": [{"name": "diverted"}]}, "'diverted' is unknown, expected some of cancelled, late"),
-        ({"id": "x"}, "expected a UUIDv7"),
-        ({"id": str(uuid.UUID(int=4))}, "expected a UUIDv7"),
+        ({"parameters": {"join_key": "order 7"}}, "needs parameters.event_time_ms"),
+        ({"parameters": {"timeout": 0}}, "at least 1"),
         ({"parameters": {"event_time_ms": -1}}, "expected Unix milliseconds"),
         ({"parameters": {"entity": 7}}, "entity"),
         ({"id": str(uuid7(1000)), "parameters": {"event_time_ms": 2000}}, "send one of them"),
@@ -173,9 +173,9 @@ def test_an_answer_reads_back_as_the_protocol_says() -> None:
     table = RouteTable(model="m", epoch=3, stable={"late": 1}, packages={1: {"digest": "d", "uri": "file:///x"}})
     identity = uuid7(1000)
     outputs = [Output("late", np.array([0.25, 0.1], dtype=np.float32), 7), Output("b", np.array([0.5]), 2, "stable")]
-    answer = orjson.loads(render(identity, "canary", table, outputs))
+    answer = orjson.loads(render(Answer(identity, "", "canary", table, outputs, 2)))
     assert (answer["model_version"], answer["id"]) == ("2,7", str(identity))
-    assert answer["parameters"] == {"arm": "canary", "epoch": 3, "rollout": ""}
+    assert answer["parameters"] == {"arm": "canary", "epoch": 3, "rollout": "", "request_id": str(identity)}
     assert answer["outputs"][0]["data"] == [0.25, 0.1]
     assert answer["outputs"][1] == {
         "name": "b",
