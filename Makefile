@@ -27,6 +27,7 @@ $(INSTALLED): constraints.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --progress-bar on torch==2.13.0 hatchling editables -c constraints.txt
 	$(BIN)/python -m pip install --progress-bar on --no-build-isolation -e '.[training,server,demo,dev]' -c constraints.txt
+	$(BIN)/python -m pip install --progress-bar on --no-deps tritonclient==2.73.0
 	@touch $@
 
 demo: $(INSTALLED)
