@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from serinus.errors import InvalidPackage
-from serinus.routes import RouteTable
+from serinus.routes import HeadPolicy, RouteTable
 from serinus.tasks import InputSpec
 from serving.ask import Output, Tensor
 from serving.engine import Engine
@@ -58,17 +58,31 @@ class Applied:
             self._groups[side, asked] = found
         return found
 
-    def run(self, inputs: Mapping[str, Tensor], groups: tuple[Group, ...]) -> list[Output]:
+    def run(
+        self,
+        inputs: Mapping[str, Tensor],
+        groups: tuple[Group, ...],
+        entity: str = "",
+        deadline_ns: int | None = None,
+    ) -> list[Output]:
         """The outputs of these groups, computed in this process. Raises what the engine raises."""
-        return run(self.engines, inputs, groups)
+        return run(self.engines, inputs, groups, self.table.heads, entity=entity, deadline_ns=deadline_ns)
 
 
-def run(engines: Mapping[str, Engine], inputs: Mapping[str, Tensor], groups: tuple[Group, ...]) -> list[Output]:
+def run(
+    engines: Mapping[str, Engine],
+    inputs: Mapping[str, Tensor],
+    groups: tuple[Group, ...],
+    policy: Mapping[str, HeadPolicy] | None = None,
+    *,
+    entity: str = "",
+    deadline_ns: int | None = None,
+) -> list[Output]:
     """Run each group on its version's engine. Raises KeyError when a version is not loaded here."""
     return [
-        Output(task, values, group.version)
+        Output(task, scored.values, group.version, scored.fallback)
         for group in groups
-        for task, values in engines[group.digest].run(inputs, group.tasks).items()
+        for task, scored in engines[group.digest].run(inputs, group.tasks, policy, entity, deadline_ns).items()
     ]
 
 

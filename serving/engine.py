@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnxruntime as ort
@@ -14,10 +14,18 @@ import onnxruntime as ort
 from serinus.errors import InvalidPackage
 from serinus.execute import DTYPES, session_options
 from serinus.package import Manifest, Part
+from serinus.routes import HeadPolicy
 from serving.ask import Tensor, absent
 
 RTOL, ATOL = 1e-3, 1e-4
 """How far an output may be from the package's own sample: ONNX Runtime's kernels differ between CPUs by less."""
+
+
+class Scored(NamedTuple):
+    """One task's answer. `values`: probabilities, float32 [n], not to be written to. `fallback`: what stood in."""
+
+    values: Tensor
+    fallback: str = ""
 
 
 @dataclass(frozen=True)
@@ -40,22 +48,31 @@ class Engine:
         self._steps = {part.name: _load(folder, part) for part in manifest.parts}
         self._plans: dict[tuple[str, ...], tuple[Step, ...]] = {}
 
-    def run(self, inputs: Mapping[str, Tensor], tasks: Iterable[str]) -> dict[str, Tensor]:
-        """Probabilities of the asked tasks: task -> float32, shape [n]. `inputs`: raw tensors, shape [n, *shape].
+    def run(
+        self,
+        inputs: Mapping[str, Tensor],
+        tasks: Iterable[str],
+        policy: Mapping[str, HeadPolicy] | None = None,
+        entity: str = "",
+        deadline_ns: int | None = None,
+    ) -> dict[str, Scored]:
+        """Probabilities of the asked tasks. `inputs`: raw tensors, n rows or 1 (the same in all).
 
-        Runs only the parts that these tasks need. Inputs that the package does not know are ignored; optional ones
-        that are missing are filled; numeric ones are cast to its own datatype.
+        Runs only the parts that these tasks need; a part that reads only one-row tensors runs with one row. Inputs
+        that the package does not know are ignored; optional ones that are missing are filled; numeric ones are cast.
         Raises KeyError for a task that it does not have, ValueError for inputs that it cannot take."""
         asked = tuple(tasks)
         plan = self._plans.get(asked)
         if plan is None:
             plan = self._plans[asked] = tuple(self._steps[part.name] for part in self.manifest.plan(asked))
-        rows = len(next(iter(inputs.values())))
+        rows = max(map(len, inputs.values()))
         tensors = {name: self._input(name, inputs, rows) for name in self.specs}
         for step in plan:
-            results = step.session.run(None, {feed: tensors[tensor] for feed, tensor in step.feeds})
-            tensors.update(zip(step.outputs, results, strict=True))
-        return {task: self._scores(task, tensors[self._outputs[task]], rows) for task in asked}
+            feeds = {feed: tensors[tensor] for feed, tensor in step.feeds}
+            if len({len(tensor) for tensor in feeds.values()}) > 1:
+                feeds = {feed: _repeated(tensor, rows) for feed, tensor in feeds.items()}
+            tensors.update(zip(step.outputs, step.session.run(None, feeds), strict=True))
+        return {task: Scored(self._scores(task, tensors[self._outputs[task]], rows)) for task in asked}
 
     def check_sample(self) -> None:
         """Run the package's own sample. Raises InvalidPackage when an output is not what the sample says."""
@@ -65,7 +82,8 @@ class Engine:
             got = self.run(inputs, self.manifest.task_names)
             for task, values in sample["outputs"].items():
                 wanted = np.asarray(values, dtype=np.float32).reshape(-1)
-                if wanted.shape != got[task].shape or not np.allclose(got[task], wanted, rtol=RTOL, atol=ATOL):
+                found = got[task].values
+                if wanted.shape != found.shape or not np.allclose(found, wanted, rtol=RTOL, atol=ATOL):
                     raise InvalidPackage(f"task {task!r} does not give the outputs of its own sample.json")
         except InvalidPackage:
             raise
@@ -98,10 +116,14 @@ class Engine:
         return filled.reshape(-1, *spec.shape)
 
     def _scores(self, task: str, tensor: Tensor, rows: int) -> Tensor:
-        scores = np.asarray(tensor, dtype=np.float32).reshape(-1)
+        scores = _repeated(np.asarray(tensor, dtype=np.float32).reshape(-1), rows)
         if scores.shape != (rows,):
             raise ValueError(f"task {task!r} gave {scores.size} values for {rows} rows")
         return scores
+
+
+def _repeated(tensor: Tensor, rows: int) -> Tensor:
+    return np.repeat(tensor, rows, axis=0) if len(tensor) == 1 and rows > 1 else tensor
 
 
 def _load(folder: Path, part: Part) -> Step:

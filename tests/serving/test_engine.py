@@ -26,9 +26,9 @@ def tensors(*rows: tuple[str, float, float]) -> dict[str, Any]:
 def test_it_computes_what_numpy_computes(packages: dict[int, PackageRef], tools: Any) -> None:
     rows = [("EWR", 5.0, 3.0), ("LGA", float("nan"), 20.0), ("nowhere", 0.5, 0.0)]
     found = load(packages[1]).run(tensors(*rows), ("late", "cancelled"))
-    for task, values in found.items():
+    for task, (values, fallback) in found.items():
         wanted = [tools.expected(1, task, o, None if np.isnan(d) else d, h) for o, d, h in rows]
-        assert values.dtype == np.float32
+        assert (values.dtype, fallback) == (np.float32, "")
         assert values.tolist() == approx(wanted, rel=1e-4)
 
 
@@ -47,11 +47,19 @@ def test_unknown_inputs_are_ignored_and_optional_ones_filled(packages: dict[int,
     given = tensors(("EWR", 0.0, 2.0)) | {"wind": np.array([3.0])}
     del given["delay"]
     given["hour"] = given["hour"].astype(np.int64)
-    assert engine.run(given, ("late",))["late"][0] == approx(tools.expected(1, "late", "EWR", None, 2.0), rel=1e-4)
+    assert engine.run(given, ("late",))["late"].values[0] == approx(
+        tools.expected(1, "late", "EWR", None, 2.0), rel=1e-4
+    )
     with pytest.raises(ValueError, match="'hour' is missing"):
         engine.run({"origin": given["origin"]}, ("late",))
     with pytest.raises(ValueError, match="expected BYTES"):
         engine.run(given | {"origin": np.array([1.0])}, ("late",))
+
+
+def test_one_row_stands_for_all_where_others_have_more(packages: dict[int, PackageRef], tools: Any) -> None:
+    given = tensors(("EWR", 5.0, 3.0)) | {"hour": np.array([3.0, 4.0, 5.0], dtype=np.float32)}
+    found = load(packages[1]).run(given, ("late",))["late"].values
+    assert found.tolist() == approx([tools.expected(1, "late", "EWR", 5.0, h) for h in (3, 4, 5)], rel=1e-4)
 
 
 def test_an_altered_file_is_refused(tmp_path: Path, tools: Any) -> None:
