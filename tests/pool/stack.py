@@ -39,8 +39,10 @@ def wait_for(condition: Callable[[], Any], within_s: float = 20.0) -> Any:
 class Stack:
     """`python -m serving` as a process, and what a client and an operator see of it."""
 
-    def __init__(self, folder: Path, packages: dict[int, PackageRef]) -> None:
-        self.packages, self.folder, self.log = packages, folder, folder / "log"
+    def __init__(self, folder: Path, packages: dict[int, PackageRef], **settings: str) -> None:
+        """`settings`: further environment variables of the pool, or others than those below."""
+        self.packages, self.folder = packages, folder
+        self.log = Path(settings.get("SERINUS_LOG", folder / "log"))
         self.controller = StandInController()
         self.epoch = 0
         self.port = free_port()
@@ -55,6 +57,7 @@ class Stack:
             "SERINUS_HTTP_PORT": str(self.port),
             "SERINUS_FRONT_DOORS": "2",
             "SERINUS_REPLAY_TOKEN_SHA256": "ac203c9843b5bd8c883e07039ff82820c94422010be6108bb82403ca25376a22",
+            **settings,
         }
         self._errors = (folder / "stderr.txt").open("wb")
         self.process = subprocess.Popen(
