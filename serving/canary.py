@@ -1,12 +1,13 @@
 """The canary arm's answers. A young candidate is asked in a process of its own: bounded in time and number, behind a
 breaker. Above 10 % of the traffic it has proven itself, and a call would cost more than it protects: the front door
-runs it itself. Where the candidate fails, stable answers."""
+runs it itself, and goes back to asking that process when this goes wrong. Where the candidate fails, stable answers."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 
 from serving.applied import Applied, Group
@@ -17,16 +18,65 @@ Call = Callable[[dict[str, Tensor], tuple[Group, ...]], Awaitable[list[Output]]]
 NEAR_ABOVE_BP = 1_000
 TRIPS_AFTER = 5
 REST_S = 1.0
+NEAR_REST_S = 10.0
+"""A try in the front door delays whoever waits there, so it is made less often than one in the candidate's process."""
+MAX_REMEMBERED = 256
+
+
+class _Breaker:
+    """After `trips_after` failures in a row it opens for `rest_s`; then one call probes while the others stay away."""
+
+    def __init__(self, trips_after: int, rest_s: float) -> None:
+        self._trips_after, self._rest_s = trips_after, rest_s
+        self._failures = 0
+        self._open_until = 0.0
+
+    def lets_through(self) -> bool:
+        """Whether a call may be made now. The first one after the rest is the probe."""
+        now = time.monotonic()
+        if now < self._open_until:
+            return False
+        if self._failures >= self._trips_after:
+            self._open_until = now + self._rest_s
+        return True
+
+    def succeeded(self) -> None:
+        self._failures, self._open_until = 0, 0.0
+
+    def failed(self, weight: int = 1) -> bool:
+        """Returns whether it opens by this failure, having been closed."""
+        before, self._failures = self._failures, self._failures + weight
+        if self._failures < self._trips_after:
+            return False
+        self._open_until = max(self._open_until, time.monotonic() + self._rest_s)
+        return before < self._trips_after
+
+
+_Breakers = OrderedDict[tuple[str, ...], _Breaker]
+"""By the digests of the versions that are asked."""
 
 
 class CanaryCaller:
-    """`call(inputs, groups)` asks the candidate. After 5 failures in a row it rests a second, then one call probes."""
+    """`call(inputs, groups)` asks the candidate's process. Breakers are each version's own, so that one bad candidate
+    of many models is left alone, not all; the bound on calls in flight is for all of them, as is the process."""
 
     def __init__(self, call: Call, deadline_s: float, in_flight: int) -> None:
         self._call, self._deadline_s, self._limit = call, deadline_s, in_flight
-        self._in_flight = self._failures = 0
-        self._resting_until = 0.0
-        self.fallbacks = 0
+        self._in_flight = self._most_in_flight = 0
+        self._far: _Breakers = OrderedDict()
+        self._near: _Breakers = OrderedDict()
+        self.calls = self.opened = self.fallbacks = 0
+
+    def status(self) -> dict[str, int]:
+        """Calls made and given up since the start, how many waited at once, how often a breaker opened."""
+        return {
+            "calls": self.calls,
+            "fallbacks": self.fallbacks,
+            "opened": self.opened,
+            "in_flight": self._in_flight,
+            "most_in_flight": self._most_in_flight,
+            "limit": self._limit,
+        }
 
     async def outputs(self, inputs: dict[str, Tensor], groups: tuple[Group, ...]) -> list[Output] | None:
         """The candidate's outputs, or None when stable must answer instead."""
@@ -35,34 +85,60 @@ class CanaryCaller:
         return found
 
     async def _try(self, inputs: dict[str, Tensor], groups: tuple[Group, ...]) -> list[Output] | None:
-        if self._in_flight >= self._limit or time.monotonic() < self._resting_until:
+        breaker = _of(self._far, groups, TRIPS_AFTER, REST_S)
+        if self._in_flight >= self._limit or not breaker.lets_through():
             return None
-        if self._failures >= TRIPS_AFTER:
-            self._resting_until = time.monotonic() + REST_S  # whoever comes while this call probes does not wait
+        self.calls += 1
         self._in_flight += 1
+        self._most_in_flight = max(self._most_in_flight, self._in_flight)
         try:
             found = await asyncio.wait_for(self._call(inputs, groups), self._deadline_s)
         except asyncio.CancelledError:
             raise
         except Exception as error:  # whatever goes wrong over there, stable answers
-            self._failures += 1
-            if self._failures == TRIPS_AFTER:
-                self._resting_until = time.monotonic() + REST_S
-                log.warning("the candidate failed %d times in a row: %r", TRIPS_AFTER, error)
+            self._failed(breaker, groups, error)
             return None
         finally:
             self._in_flight -= 1
-        self._failures, self._resting_until = 0, 0.0
+        breaker.succeeded()
         return found
 
     def near(self, applied: Applied, inputs: dict[str, Tensor], groups: tuple[Group, ...]) -> list[Output] | None:
-        """The candidate's outputs, computed in this process, or None when stable must answer instead."""
-        try:
-            return applied.run(inputs, groups)
-        except Exception as error:  # whatever its graphs do, stable answers
-            self.fallbacks += 1
-            log.warning("the candidate failed in the front door: %r", error)
+        """The candidate's outputs, computed in this process, or None when its process must be asked instead.
+
+        One run that takes longer than the deadline is enough: everybody else here waits for it."""
+        breaker = _of(self._near, groups, TRIPS_AFTER, NEAR_REST_S)
+        if not breaker.lets_through():
             return None
+        began = time.monotonic()
+        deadline_ns = time.perf_counter_ns() + int(self._deadline_s * 1e9)
+        try:
+            found = applied.run(inputs, groups, deadline_ns=deadline_ns)
+        except Exception as error:  # whatever its graphs do, somebody else answers
+            late = time.monotonic() - began > self._deadline_s
+            self._failed(breaker, groups, error, TRIPS_AFTER if late else 1)
+            return None
+        if (took_s := time.monotonic() - began) > self._deadline_s:
+            self._failed(breaker, groups, TimeoutError(f"it took {took_s:.3f} s"), TRIPS_AFTER)
+            return found
+        breaker.succeeded()
+        return found
+
+    def _failed(self, breaker: _Breaker, groups: tuple[Group, ...], error: Exception, weight: int = 1) -> None:
+        if breaker.failed(weight):
+            self.opened += 1
+            versions = sorted({group.version for group in groups})
+            log.warning("version %s, a candidate, is left alone for a while: %r", versions, error)
+
+
+def _of(kept: _Breakers, groups: tuple[Group, ...], trips_after: int, rest_s: float) -> _Breaker:
+    key = tuple(group.digest for group in groups)
+    breaker = kept.get(key)
+    if breaker is None:
+        breaker = kept[key] = _Breaker(trips_after, rest_s)
+        while len(kept) > MAX_REMEMBERED:
+            kept.popitem(last=False)
+    return breaker
 
 
 async def canary_outputs(caller: CanaryCaller, applied: Applied, ask: Ask) -> list[Output]:
@@ -74,7 +150,7 @@ async def canary_outputs(caller: CanaryCaller, applied: Applied, ask: Ask) -> li
     found: list[Output] | None = []
     if groups and applied.table.canary_bp > NEAR_ABOVE_BP:
         found = caller.near(applied, ask.inputs, groups)
-    elif groups:
+    if groups and not found:
         found = await caller.outputs(ask.inputs, groups)
     rest = tuple(task for task in ask.tasks or applied.tasks if found is None or task not in meant)
     if not rest:

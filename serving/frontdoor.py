@@ -159,7 +159,7 @@ class Door:
         return {
             "replica": self.name,
             "answered": self._answered,
-            "fallbacks": self._canary.fallbacks,
+            "candidate": self._canary.status(),
             "epochs": {model: applied.table.epoch for model, applied in models.items()},
             "report": self.follower.report().model_dump(),
             "shadow": {

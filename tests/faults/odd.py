@@ -98,7 +98,7 @@ def write_odd(folder: Path, seed: int, kind: str) -> PackageRef:
 
 
 def _encoder(matrix: np.ndarray, odd: list[Any], constants: dict[str, np.ndarray]) -> bytes:
-    """shared = tanh(features @ matrix) + odd, where odd is 0 for ordinary rows. `above`: hour - 100 where it is more."""
+    """shared = tanh(features @ matrix) + odd; odd is 0 for ordinary rows. `above`: hour - 100 where it is more."""
     nodes = [
         helper.make_node("MatMul", ["features", "w"], ["raw"]),
         helper.make_node("Tanh", ["raw"], ["own"]),

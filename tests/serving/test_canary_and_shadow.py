@@ -62,15 +62,62 @@ def test_above_a_tenth_of_the_traffic_the_front_door_runs_the_candidate(
     assert candidate.calls == calls
 
 
-def test_stable_answers_when_the_candidate_raises_in_the_front_door(applied: Applied) -> None:
+@pytest.mark.parametrize(("mode", "fallback"), [("answer", ""), ("raise", "stable")])
+def test_a_candidate_that_raises_in_the_front_door_is_asked_in_its_own_process(
+    applied: Applied, mode: str, fallback: str
+) -> None:
     table = applied.table.model_copy(update={"canary_bp": 5_000})
     digest = table.packages[2].digest
     without = {key: engine for key, engine in applied.engines.items() if key != digest}
-    caller = CanaryCaller(StandInCandidate(), deadline_s=1, in_flight=3)
+    candidate = StandInCandidate()
+    candidate.mode = mode
+    caller = CanaryCaller(candidate, deadline_s=1, in_flight=3)
     ask = Ask(None, None, "e", ("late",), 1, one_flight())
     outputs = asyncio.run(canary_outputs(caller, replace(applied, table=table, engines=without), ask))
-    assert [(o.task, o.version, o.fallback) for o in outputs] == [("late", 2, "stable")]
-    assert caller.fallbacks == 1
+    assert [(o.task, o.version, o.fallback) for o in outputs] == [("late", 2, fallback)]
+    assert (candidate.calls, caller.fallbacks) == (1, int(bool(fallback)))
+
+
+def test_a_candidate_that_was_once_too_slow_in_the_front_door_is_kept_out_of_it_for_a_while(
+    applied: Applied, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [100.0]
+    monkeypatch.setattr("serving.canary.time.monotonic", lambda: clock[0])
+
+    class Slow(Applied):
+        def run(self, *_: Any, **__: Any) -> list[Output]:
+            clock[0] += self.table.epoch  # the table's number is how long it takes
+            return [Output("late", np.array([0.7]), 2)]
+
+    def near(took_s: int) -> list[Output] | None:
+        table = applied.table.model_copy(update={"epoch": took_s})
+        return caller.near(Slow(table, {}, {}), one_flight(), GROUPS)
+
+    caller = CanaryCaller(StandInCandidate(), deadline_s=1.5, in_flight=3)
+    assert near(1)
+    assert near(2)  # its answer is there, so it is given
+    assert near(1) is None
+    clock[0] += canary.NEAR_REST_S
+    assert near(2)
+    assert near(1) is None
+    clock[0] += canary.NEAR_REST_S
+    assert near(1)
+    assert near(1)
+    assert caller.status()["opened"] == 1  # and stayed so by the probe that failed
+
+
+def test_one_bad_candidate_of_many_models_is_left_alone_and_not_the_others() -> None:
+    async def story() -> None:
+        candidate = StandInCandidate()
+        candidate.mode = "raise"
+        caller = CanaryCaller(candidate, deadline_s=5, in_flight=99)
+        for _ in range(50):
+            assert await caller.outputs({}, GROUPS) is None
+        candidate.mode = "answer"
+        assert await caller.outputs({}, (Group(7, "another", ("late",)),)) is not None
+        assert await caller.outputs({}, GROUPS) is None
+
+    asyncio.run(story())
 
 
 def test_the_answer_of_a_candidate_that_hangs_is_given_up_in_time() -> None:
