@@ -9,6 +9,7 @@ from typing import assert_never
 from controller.rollouts import Facts, Rollout
 from serinus.evidence import CellEvidence, Evidence
 from serinus.rollouts import Phase
+from serinus.routes import ReplicaReport
 
 __all__ = ["FRESH_S", "blamed", "overdue", "undecided", "waits_for"]
 
@@ -28,7 +29,8 @@ def waits_for(rollout: Rollout, facts: Facts, now: float) -> str:  # noqa: PLR09
         case Phase.SHADOW:
             return _evidence(facts, now) or _hold(rollout, facts, plan.shadow_hold_s) or _begun(facts)
         case Phase.CANARY | Phase.RAMP:
-            hold = _evidence(facts, now) or _hold(rollout, facts, plan.steps[rollout.step - 1].hold_s)
+            hold = _failing(rollout, facts) or _evidence(facts, now)
+            hold = hold or _hold(rollout, facts, plan.steps[rollout.step - 1].hold_s)
             last = rollout.step == len(plan.steps)
             return hold or _satisfied(facts) or (_cycle(facts, plan.cycle_s) if last else "")
         case Phase.BAKE:
@@ -78,8 +80,20 @@ def _numbers(cell: CellEvidence) -> str:
 def _loading(rollout: Rollout, facts: Facts) -> str:
     alive = {report.role for report in facts.replicas}
     missing = [f"a live {role} replica" for role in ROLES if role not in alive]
-    missing += [r.replica for r in facts.replicas if rollout.candidate_digest not in r.loaded]
+    missing += [r.replica for r in facts.replicas if not _has(r, rollout.candidate_digest)]
     return f"version {rollout.candidate} to be loaded by {', '.join(missing)}" if missing else ""
+
+
+def _has(report: ReplicaReport, digest: str) -> bool:
+    """Front doors load a candidate only when its share is large; before that they must have its files."""
+    return digest in report.loaded or (report.role == "front" and digest in report.fetched)
+
+
+def _failing(rollout: Rollout, facts: Facts) -> str:
+    """A replica that lacks the candidate keeps its old routes: a larger share would not be what it seems."""
+    digest = rollout.candidate_digest
+    failed = [f"{r.replica} ({r.failed[digest]})" for r in facts.replicas if digest in r.failed]
+    return f"version {rollout.candidate} to be loaded by {', '.join(failed)}" if failed else ""
 
 
 def _evidence(facts: Facts, now: float) -> str:

@@ -6,8 +6,9 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from controller.database import upsert, wakes
+from controller.rows import report_of
 from controller.tables import Model, Replica, Route
-from serinus.routes import Watched, WatchRequest
+from serinus.routes import ReplicaReport, Watched, WatchRequest
 
 __all__ = ["gone", "newer", "record"]
 
@@ -26,7 +27,7 @@ def record(session: Session, pool: str, request: WatchRequest, now: float) -> fl
     if row is not None and report.number < row.number:
         row.expires_at = max(now + request.wait_s + GRACE_S, row.expires_at)
         return row.expires_at
-    news = row is None or (row.role, row.loaded, row.failed) != (report.role, report.loaded, report.failed)
+    news = row is None or _said(report_of(row)) != _said(report)
     news = news or (row is not None and row.expires_at <= now)
     expires_at = max(now + request.wait_s + GRACE_S, row.expires_at if row else 0.0)
     upsert(
@@ -38,7 +39,10 @@ def record(session: Session, pool: str, request: WatchRequest, now: float) -> fl
             "number": report.number,
             "applied": report.applied,
             "loaded": report.loaded,
+            "fetched": report.fetched,
             "failed": report.failed,
+            "resident_bytes": report.resident_bytes,
+            "free_bytes": report.free_bytes,
             "seen_at": now,
             "expires_at": expires_at,
         },
@@ -47,6 +51,11 @@ def record(session: Session, pool: str, request: WatchRequest, now: float) -> fl
         session.execute(delete(Replica).where(Replica.expires_at < now - FORGET_S))
         wakes(session, "facts")
     return expires_at
+
+
+def _said(report: ReplicaReport) -> tuple[object, ...]:
+    """What decisions may depend on."""
+    return report.role, report.loaded, report.fetched, report.failed
 
 
 def gone(session: Session, pool: str, replica: str, expires_at: float, now: float) -> None:

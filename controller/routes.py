@@ -13,7 +13,7 @@ from controller.rollouts import Rollout
 from controller.rows import active_rollout
 from controller.tables import Model, Route, Version
 from serinus.rollouts import Phase
-from serinus.routes import PackageRef, RouteTable
+from serinus.routes import HeadPolicy, PackageRef, RouteTable
 
 __all__ = ["Packages", "UriOf", "derive", "publish"]
 
@@ -27,7 +27,8 @@ def derive(model: Model, stable: int, rollout: Rollout | None, packages: Package
     """What the replicas should do now. Pure.
 
     While a rollout is active the version that is not stable is the candidate: before the promotion the new one, in
-    the bake the old one, as its shadow. It is listed from `loading` on, so that the replicas fetch it."""
+    the bake the old one, as its shadow. It is listed from `loading` on, so that the replicas fetch it. What was stable
+    before a promotion stays warm, so that going back takes milliseconds."""
 
     def tasks(number: int) -> dict[str, int]:
         return dict.fromkeys(packages[number][0], number)
@@ -35,7 +36,7 @@ def derive(model: Model, stable: int, rollout: Rollout | None, packages: Package
     other = None
     if rollout is not None and rollout.phase is not Phase.PENDING:
         other = rollout.baseline if rollout.promoted else rollout.candidate
-    warm = (model.warm,) if model.warm not in (None, stable, other) else ()
+    warm = (model.warm,) if model.warm not in (None, stable) else ()
     named = {stable, *([other] if other is not None else []), *warm}
     return RouteTable(
         model=model.name,
@@ -50,6 +51,8 @@ def derive(model: Model, stable: int, rollout: Rollout | None, packages: Package
         warm=tuple(number for number in warm if number is not None),
         packages={number: packages[number][1] for number in sorted(n for n in named if n is not None)},
         slices=tuple(sorted(model.sla.slices)),
+        heads={name: task.head for name, task in model.sla.tasks.items() if task.head != HeadPolicy()},
+        serving=model.sla.serving,
     )
 
 

@@ -178,7 +178,10 @@ class Replica(Base):
     number: Mapped[int] = mapped_column(BigInteger)
     applied: Mapped[dict[str, int]] = mapped_column(AsJson(dict[str, int]))
     loaded: Mapped[tuple[str, ...]] = mapped_column(AsJson(tuple[str, ...]))
+    fetched: Mapped[tuple[str, ...]] = mapped_column(AsJson(tuple[str, ...]))
     failed: Mapped[dict[str, str]] = mapped_column(AsJson(dict[str, str]))
+    resident_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    free_bytes: Mapped[int | None] = mapped_column(BigInteger)
     seen_at: Mapped[float]
     expires_at: Mapped[float]
 

@@ -10,10 +10,12 @@ from serinus.tasks import Name, Word
 
 __all__ = [
     "BUCKETS",
+    "NEAR_ABOVE_BP",
     "Basis",
     "HeadPolicy",
     "PackageRef",
     "ReplicaReport",
+    "ReplicaRole",
     "RouteTable",
     "ServingPolicy",
     "WatchRequest",
@@ -21,8 +23,11 @@ __all__ = [
 ]
 
 BUCKETS = 10_000
+NEAR_ABOVE_BP = 1_000
+"""Above this canary share a front door runs the candidate in its own process; up to it, `Candidate` is asked."""
 Basis = Annotated[int, Field(ge=0, le=BUCKETS)]
 """A share in basis points, 1/10,000."""
+ReplicaRole = Literal["front", "candidate", "shadow"]
 
 
 class PackageRef(Word):
@@ -61,8 +66,9 @@ class RouteTable(Word):
     `stable`, `candidate`: task -> version. The canary arm is answered by `candidate`; `shadow_bp` of the requests
     are scored again by the version that did not answer them: `candidate`, or `stable` for the canary arm.
     During the bake `candidate` is the version that was stable before, with canary_bp = 0.
-    `expires_at` (Unix seconds, wall time): after it, canary_bp and shadow_bp count as 0. `warm`: versions to keep
-    loaded. `slices`: raw inputs whose values go into the log. `salt`: of the rollout, for the assignment.
+    `expires_at` (Unix seconds, wall time): after it, canary_bp and shadow_bp count as 0. `warm`: versions that front
+    doors keep loaded. `slices`: names of raw inputs, or of attributes that callers give, whose values go into the log.
+    `salt`: of the rollout, for the assignment.
     `weights`: task -> exponent of its probability in a ranking score. `heads`: task -> its policy, where it is not
     the default one."""
 
@@ -84,8 +90,23 @@ class RouteTable(Word):
     serving: ServingPolicy = ServingPolicy()
 
     def versions(self) -> set[int]:
-        """Every version that a replica must hold to apply this table."""
+        """Every version that the table names."""
         return {*self.stable.values(), *(self.candidate or {}).values(), *self.warm}
+
+    def needed(self, role: ReplicaRole) -> set[int]:
+        """The versions that a replica of this role loads to apply the table; of the others it knows the manifest.
+
+        A front door keeps a candidate out of its process while its share is small: what it does there hurts nobody.
+        `Candidate` is asked for candidates only. `Shadow` scores what the other side has answered: both, or nothing
+        when there is nothing to compare."""
+        stable, candidate = {*self.stable.values()}, {*(self.candidate or {}).values()}
+        match role:
+            case "front":
+                return stable | {*self.warm} | (candidate if self.canary_bp > NEAR_ABOVE_BP else set())
+            case "candidate":
+                return candidate
+            case "shadow":
+                return stable | candidate if candidate else set()
 
     def model_post_init(self, _context: object, /) -> None:
         if missing := self.versions() - self.packages.keys():
@@ -97,13 +118,18 @@ class RouteTable(Word):
 class ReplicaReport(Word):
     """What one replica of a pool says of itself with every poll: epochs applied, digests it holds, what failed.
 
-    `number` rises with every report of the replica: one that was overtaken by a later one says nothing new."""
+    `number` rises with every report of the replica: one that was overtaken by a later one says nothing new.
+    `loaded`: digests that it can answer with. `fetched`: digests whose files lie whole on its disk, loaded or not.
+    `resident_bytes`: memory of its process; `free_bytes`: what it may still take; None: not known."""
 
     replica: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.#-]{1,128}$")]
-    role: Literal["front", "candidate", "shadow"]
+    role: ReplicaRole
     number: Annotated[int, Field(ge=0)] = 0
     applied: dict[Name, int] = {}
     loaded: tuple[str, ...] = ()
+    fetched: tuple[str, ...] = ()
+    resident_bytes: Annotated[int, Field(ge=0)] | None = None
+    free_bytes: Annotated[int, Field(ge=0)] | None = None
     failed: dict[str, str] = {}
     """digest -> why it cannot be routed to (its own sample failed, a file was altered, ...)."""
 

@@ -14,7 +14,7 @@ from serinus.inspect import inspect_package
 from serinus.package import digest_of
 from serinus.records import LabelRow, Mark, PredictionRow, read_rows
 from serinus.rollouts import Phase, RolloutView
-from serinus.routes import RouteTable
+from serinus.routes import RouteTable, ServingPolicy
 from serinus.sla import Sla
 
 
@@ -32,6 +32,15 @@ def test_the_route_table(golden: Path) -> None:
     assert (table.canary_bp, table.shadow_bp, table.expires_at) == (100, 10_000, 1_700_000_600.5)
     assert table.versions() == {1, 2, 3}
     assert table.packages[2].uri == "file:///packages/2"
+
+
+def test_a_route_table_says_how_the_model_is_served_or_leaves_the_defaults(golden: Path) -> None:
+    table = RouteTable.model_validate_json((golden / "route_table_serving.json").read_bytes())
+    assert (table.heads["click"].budget_ms, table.heads["click"].fallback) == (1.5, "last_known_good")
+    assert table.heads["buy"].fallback == 0.25
+    assert (table.serving.timeout_ms, table.serving.log_share, table.serving.inputs_exclude) == (200, 0.5, ("email",))
+    older = RouteTable.model_validate_json((golden / "route_table.json").read_bytes())
+    assert (older.heads, older.serving) == ({}, ServingPolicy())
 
 
 def test_the_rows_of_both_logs(golden: Path) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from serinus.rollouts import ENDS, Phase, Plan, Step
-from serinus.routes import BUCKETS, PackageRef, RouteTable
+from serinus.routes import BUCKETS, NEAR_ABOVE_BP, PackageRef, RouteTable
 
 REF = PackageRef(digest="ab", uri="file:///p")
 
@@ -70,3 +70,21 @@ def test_the_default_plan_sees_a_week_before_it_promotes() -> None:
 def test_a_phase_is_its_word() -> None:
     assert {phase.value for phase in ENDS} == {"done", "rolled_back", "aborted", "superseded"}
     assert Phase("canary") is Phase.CANARY
+
+
+@pytest.mark.parametrize(
+    ("fields", "front", "candidate", "shadow"),
+    [
+        ({}, {1}, set(), set()),
+        ({"warm": (3,)}, {1, 3}, set(), set()),
+        ({"candidate": {"click": 2}}, {1}, {2}, {1, 2}),
+        ({"candidate": {"click": 2}, "canary_bp": NEAR_ABOVE_BP}, {1}, {2}, {1, 2}),
+        ({"candidate": {"click": 2}, "canary_bp": NEAR_ABOVE_BP + 1}, {1, 2}, {2}, {1, 2}),
+    ],
+)
+def test_each_role_holds_what_it_answers_with(
+    fields: dict[str, Any], front: set[int], candidate: set[int], shadow: set[int]
+) -> None:
+    table = _table(packages={1: REF, 2: REF, 3: REF}, expires_at=1e12, **fields)
+    assert [table.needed(role) for role in ("front", "candidate", "shadow")] == [front, candidate, shadow]
+    assert table.needed("front") | table.needed("candidate") <= table.versions()
