@@ -8,7 +8,7 @@ import logging
 import os
 import time
 import uuid
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ from serving.applied import Applied
 from serving.ask import Answer, Ask, Output
 from serving.assignment import arm_of, bucket_of, shadowed, shares
 from serving.canary import Call, CanaryCaller, canary_outputs
+from serving.chosen import Choose, taken
 from serving.event_times import EventTimes, holds_token
 from serving.labels import Job, LabelDesk, parse_labels
 from serving.marks import Marks
@@ -85,8 +86,10 @@ class Door:
         await self._marks.write_all(durable=True)
         self._predictions.close()
 
-    async def infer(self, applied: Applied, ask: Ask, authorization: bytes) -> Answer:
-        """Answer one checked request; its rows are in the log before this returns. Raises SerinusError."""
+    async def infer(self, applied: Applied, ask: Ask, authorization: bytes, choose: Choose | None = None) -> Answer:
+        """Answer one checked request; its rows are in the log before this returns. Raises SerinusError.
+
+        `choose`: which rows are answered, recorded and shadowed, in which order; None: all."""
         began = time.perf_counter_ns()
         asked = self._asked(applied, ask, authorization)
         model = applied.table.model
@@ -97,7 +100,11 @@ class Door:
                 outputs = await canary_outputs(self._canary, applied, ask)
             else:
                 outputs = applied.run(ask.inputs, applied.groups("stable", ask.tasks))
-            keys = [(asked.identity.bytes, index, asked.entity) for index in range(ask.rows)]
+            places: Sequence[int] = range(ask.rows)
+            if choose is not None:
+                places = choose(outputs, ask.rows)
+                ask, outputs = taken(ask, outputs, places)
+            keys = [(asked.identity.bytes, index, asked.entity) for index in places]
             slices = slices_of(ask, applied.table.slices)
             latency_us = (time.perf_counter_ns() - began) // 1000
             self._record(asked, outputs, keys, slices, latency_us)

@@ -13,12 +13,13 @@ from serinus.errors import BadInput, NotFound, SerinusError
 from serving.ask import MAX_BODY_BYTES
 from serving.frontdoor import Door
 from serving.protocol import parse, render
+from serving.ranking import rank
 
 log = logging.getLogger(__name__)
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
-MODEL_PATH = re.compile(r"^/v2/models/([^/]{1,63})(?:/(ready|infer))?$")
+MODEL_PATH = re.compile(r"^/v2/models/([^/]{1,63})(?:/(ready|infer|rank))?$")
 JSON, PROBLEM = b"application/json", b"application/problem+json"
 
 
@@ -65,6 +66,9 @@ class App:
             if what == "infer":
                 _expect(method, "POST", path)
                 return 200, await self._infer(model, await read_body(scope, receive), _authorization(scope))
+            if what == "rank":
+                _expect(method, "POST", path)
+                return 200, await rank(self._door, model, await read_body(scope, receive), _authorization(scope))
             _expect(method, "GET", path)
             if what == "ready":
                 return _yes_or_no(self._door.model_ready(model), {"name": model})

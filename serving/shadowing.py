@@ -43,9 +43,14 @@ class Copy:
     def model(self) -> str:
         return self.applied.table.model
 
+    @property
+    def mixed(self) -> bool:
+        """Whether some inputs have one row where others have one for each key (a ranking's)."""
+        return any(len(tensor) != len(self.keys) for tensor in self.inputs.values())
+
     def joins(self, other: Copy) -> bool:
-        """Whether both can be scored by one run."""
-        return self.applied is other.applied and self.groups is other.groups
+        """Whether both can be scored by one run. A ranking is scored alone: so its entity's part is computed once."""
+        return self.applied is other.applied and self.groups is other.groups and not self.mixed and not other.mixed
 
 
 class ShadowQueue:

@@ -1,0 +1,152 @@
+"""Ranking: N candidates for one entity in one call, the entity's own part computed once.
+
+`POST /v2/models/M/rank` takes what `infer` takes, with two liberties: an input has one row where it is the entity's
+and N where it is the candidates', and `parameters` may name the candidates (`items`, N texts) and say how many of the
+best are wanted (`top`). Score = product over the tasks of p^w, w being the model's current ranking weights; without
+any, every task counts once. What is not among the `top` is neither answered nor recorded: nobody can have seen it,
+so that a label which never comes says nothing about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+import msgspec
+import numpy as np
+import orjson
+
+from serinus.errors import BadInput
+from serving.ask import MAX_ROWS, Answer, Ask, Given, Output, Tensor, check
+from serving.frontdoor import Door
+from serving.protocol import InferIn, Parameters, Text, caller_of
+
+FLOOR = float(np.finfo(np.float32).tiny)
+"""What a probability of 0 counts as: the smallest float32. Its logarithm is -87."""
+EXPONENTS = (-700.0, 700.0)
+"""Logarithms of the scores that are said: the order is made of unbounded ones."""
+
+Items = Annotated[list[Text], msgspec.Meta(max_length=MAX_ROWS)]
+Top = Annotated[int, msgspec.Meta(ge=1, le=MAX_ROWS)]
+
+
+class RankParameters(Parameters):
+    items: Items | None = None
+    top: Top | None = None
+
+
+class RankIn(InferIn):
+    parameters: RankParameters | None = None
+    items: Items | None = None
+    top: Top | None = None
+
+
+_decoder = msgspec.json.Decoder(RankIn)
+_NOTHING = RankParameters()
+
+
+class Ranking:
+    """One ranking on its way: what to rank by, and once `choose` was called, what came out.
+
+    `weights`: task -> exponent, of the tasks that are served. `ignored`: tasks that have a weight but are not served.
+    `index`: places in the request, best first; `scores`: float64, in that order."""
+
+    def __init__(self, weights: Mapping[str, float], served: Mapping[str, int]) -> None:
+        self.weights = (
+            {task: weights[task] for task in served if task in weights} if weights else dict.fromkeys(served, 1.0)
+        )
+        self.ignored = sorted(weights.keys() - served.keys())
+        self.items: Sequence[str] | None = None
+        self.top = MAX_ROWS
+        self.index: Tensor = np.empty(0, np.int64)
+        self.scores: Tensor = np.empty(0, np.float64)
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """The tasks without which there is no score."""
+        return tuple(task for task, weight in self.weights.items() if weight)
+
+    def choose(self, outputs: Sequence[Output], rows: int) -> Sequence[int]:
+        """The places of the best in the request, best first; equals stay in the order of the request."""
+        logs = log_scores({output.task: output.values for output in outputs}, self.weights, rows)
+        self.index = np.argsort(-logs, kind="stable")[: self.top]
+        self.scores = np.exp(np.clip(logs[self.index], *EXPONENTS))
+        chosen: list[int] = self.index.tolist()
+        return chosen
+
+
+def log_scores(values: Mapping[str, Tensor], weights: Mapping[str, float], rows: int) -> Tensor:
+    """Sum of w * log p, float64 [rows]. What is no number counts as 0, and 0 as FLOOR."""
+    total = np.zeros(rows)
+    for task, weight in weights.items():
+        if weight:
+            p = np.nan_to_num(values[task].astype(np.float64), nan=0.0)
+            total += weight * np.log(np.maximum(p, FLOOR))
+    return total
+
+
+async def rank(door: Door, model: str, body: bytes, authorization: bytes) -> bytes:
+    """Answer one ranking request, JSON for JSON. Raises SerinusError."""
+    applied = door.applied(model)
+    ranking = Ranking(applied.table.weights, applied.tasks)
+    ask, asked = parse(body, ranking, applied.specs, applied.tasks)
+    return render(await door.infer(applied, ask, authorization, ranking.choose), ranking, asked)
+
+
+def parse(
+    body: bytes, ranking: Ranking, specs: Mapping[str, Any], tasks: Mapping[str, int]
+) -> tuple[Ask, tuple[str, ...]]:
+    """(The checked request, the tasks whose probabilities are wanted); fills in `ranking`. Raises BadInput."""
+    try:
+        request = _decoder.decode(body)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise BadInput(f"the body is not a ranking request (JSON): {error}") from error
+    given = [Given(tensor.name, tensor.datatype, tensor.shape, tensor.data) for tensor in request.inputs]
+    ask = check(given, caller_of(request), [o.name for o in request.outputs or ()], specs, tasks, ranking=True)
+    said = request.parameters or _NOTHING
+    for name in ("items", "top"):
+        if getattr(request, name) is not None and getattr(said, name) is not None:
+            raise BadInput(f"{name} is given twice, in the body and in parameters; send one of them")
+    ranking.items = said.items if request.items is None else request.items
+    ranking.top = request.top or said.top or MAX_ROWS
+    if ranking.items is not None and len(ranking.items) != ask.rows:
+        raise BadInput(f"there are {len(ranking.items)} items, expected {ask.rows}: one for each row of the inputs")
+    asked = ask.tasks or tuple(tasks)
+    if ask.tasks:
+        ask.tasks = tuple(dict.fromkeys((*ask.tasks, *ranking.needed)))
+    return ask, asked
+
+
+def render(answer: Answer, ranking: Ranking, asked: Sequence[str]) -> bytes:
+    """The answer as JSON: columns, best first. `index` is what a label names beside the request's id."""
+    shown = [output for output in answer.outputs if output.task in asked]
+    table, identity = answer.table, str(answer.identity)
+    columns: dict[str, Any] = {"index": ranking.index, "scores": ranking.scores}
+    if ranking.items is not None:
+        columns["items"] = [ranking.items[at] for at in ranking.index.tolist()]
+    return orjson.dumps(
+        {
+            "model_name": table.model,
+            "model_version": ",".join(map(str, sorted({output.version for output in answer.outputs}))),
+            "id": answer.said or identity,
+            "parameters": {
+                "arm": answer.arm,
+                "epoch": table.epoch,
+                "rollout": table.rollout or "",
+                "request_id": identity,
+                "weights": ranking.weights,
+                "weights_ignored": ranking.ignored,
+            },
+            **columns,
+            "outputs": [
+                {
+                    "name": output.task,
+                    "datatype": "FP32",
+                    "shape": [len(output.values)],
+                    "data": output.values,
+                    "parameters": {"version": output.version, "fallback": output.fallback},
+                }
+                for output in shown
+            ],
+        },
+        option=orjson.OPT_SERIALIZE_NUMPY,
+    )
