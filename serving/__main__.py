@@ -1,4 +1,4 @@
-"""`python -m serving`: one serving pool on this machine, until SIGTERM."""
+"""`python -m serving`: one serving pool on this machine, until SIGTERM. SIGHUP: a rolling update of all replicas."""
 
 from __future__ import annotations
 
@@ -29,26 +29,46 @@ BROKEN_AFTER_S = 60.0
 def main() -> int:
     """Run the pool. Returns 0 after SIGTERM or SIGINT, 1 when it cannot start or broke for good."""
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(name)s %(message)s")
-    stop = threading.Event()
-    _stop_on_signals(stop)
+    stop, renew = threading.Event(), threading.Event()
+    _heed_signals(stop, renew)
     out = _own_stdout()
     try:
         settings = Settings.from_env(os.environ)
-        with _alone(settings.home), _machinery(settings):
-            _stop_on_signals(stop)  # Ray has put its own handlers there, which abort
+        with _alone(settings.home), _machinery(settings, stop):
+            _heed_signals(stop, renew)
             url = f"http://127.0.0.1:{settings.http_port}"
             _wait_until_live(url, stop)
             if not stop.is_set():
-                print(json.dumps({"ready": {"url": url, "pid": os.getpid()}}), file=out, flush=True)
-            return _supervise(url, stop)
+                print(json.dumps({"ready": _ready(settings, url)}), file=out, flush=True)
+            return _supervise(url, stop, renew)
+    except SystemExit:  # told to stop before it was ready; the handler that Ray has while it starts does the same
+        return 0
     except SerinusError as error:
         print(json.dumps(error.problem()), file=sys.stderr, flush=True)
         return 1
 
 
-def _stop_on_signals(stop: threading.Event) -> None:
+def _ready(settings: Settings, url: str) -> dict[str, object]:
+    """What the ready line says. `grpc`: host:port, where gRPC is on."""
+    grpc = {"grpc": f"127.0.0.1:{settings.grpc_port}"} if settings.grpc_port else {}
+    return {"url": url, **grpc, "pid": os.getpid()}
+
+
+def _heed_signals(stop: threading.Event, renew: threading.Event) -> None:
+    for number, event in ((signal.SIGTERM, stop), (signal.SIGINT, stop), (signal.SIGHUP, renew)):
+        signal.signal(number, lambda *_, event=event: event.set())
+
+
+def _give_up_on_signals(stop: threading.Event) -> None:
+    """While it starts, which may take a minute, nothing asks for `stop`: the first signal ends whatever waits."""
+
+    def told(*_: object) -> None:
+        if not stop.is_set():
+            stop.set()
+            raise SystemExit
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, told)
 
 
 def _own_stdout() -> TextIO:
@@ -71,11 +91,12 @@ def _alone(home: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _machinery(settings: Settings) -> Iterator[None]:
+def _machinery(settings: Settings, stop: threading.Event) -> Iterator[None]:
     """Ray, Ray Serve with HAProxy, and the application; all ended on the way out."""
     folder = environment.run_folder(settings.home)
-    if not environment.is_free(settings.http_port):
-        raise Unavailable(f"port {settings.http_port} is taken", "stop who has it, or set another SERINUS_HTTP_PORT")
+    for port, name in ((settings.http_port, "SERINUS_HTTP_PORT"), (settings.grpc_port, "SERINUS_GRPC_PORT")):
+        if port and not environment.is_free(port):
+            raise Unavailable(f"port {port} is taken", f"stop who has it, or set another {name}")
     environment.prepare(os.environ, folder)
     import ray  # noqa: PLC0415 (it reads its settings when it is imported)
     from ray import serve  # noqa: PLC0415
@@ -93,9 +114,11 @@ def _machinery(settings: Settings) -> Iterator[None]:
             _temp_dir=str(folder / "ray"),
             _node_ip_address="127.0.0.1",
         )
+        _give_up_on_signals(stop)  # Ray has put its own handlers there, which abort
         serve.start(
             proxy_location="HeadOnly",
             http_options={"host": "127.0.0.1", "port": settings.http_port},
+            grpc_options=_grpc_options(settings),
             logging_config={"enable_access_log": False, "log_level": "WARNING"},
         )
         serve.run(application(settings), name=APPLICATION, route_prefix="/")
@@ -104,6 +127,16 @@ def _machinery(settings: Settings) -> Iterator[None]:
         _end(serve, ray)
         environment.end_leftovers(folder)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _grpc_options(settings: Settings) -> dict[str, Any]:
+    """Ray Serve's gRPC, behind the same HAProxy. Its reflection knows only what generated code has registered."""
+    functions = ["serving.grpc_service.add_to_server"] if settings.grpc_port else []
+    return {
+        "port": settings.grpc_port or 9000,
+        "grpc_servicer_functions": functions,
+        "enable_reflection": False,
+    }
 
 
 def _end(serve: Any, ray: Any) -> None:
@@ -124,15 +157,32 @@ def _wait_until_live(url: str, stop: threading.Event) -> None:
         stop.wait(0.05)
 
 
-def _supervise(url: str, stop: threading.Event) -> int:
-    """Until told to stop. Ray Serve restarts what dies; when nothing has answered for a minute, give up."""
+def _supervise(url: str, stop: threading.Event, renew: threading.Event) -> int:
+    """Until told to stop; told to renew, exchange the replicas one by one.
+
+    Ray Serve restarts what dies; when nothing has answered for a minute, give up."""
     answered = time.monotonic()
     while not stop.wait(2.0):
+        if renew.is_set():
+            renew.clear()
+            _renew()
         if _is_live(url):
             answered = time.monotonic()
         elif time.monotonic() > answered + BROKEN_AFTER_S:
             raise Unavailable(f"{url} has not answered for {BROKEN_AFTER_S:g} s", "the log of serving says why")
     return 0
+
+
+def _renew() -> None:
+    """Start every replica anew, with the settings as they are now, drained one after the other. Failing, it is said."""
+    from ray import serve  # noqa: PLC0415 (it reads its settings when it is imported)
+
+    from serving.app import APPLICATION, application  # noqa: PLC0415
+
+    try:
+        serve.run(application(Settings.from_env(os.environ)), name=APPLICATION, route_prefix="/")
+    except Exception:
+        log.exception("the rolling update failed")
 
 
 def _is_live(url: str) -> bool:

@@ -42,10 +42,33 @@ class FrontDoor:
             unrecorded: int = await shadow.score.remote(batch)
             return unrecorded
 
+        from serving.grpc_service import GrpcFace  # noqa: PLC0415 (its messages cannot be pickled by value)
+
         self._door = Door(settings, ask, score)
+        self._grpc = GrpcFace(self._door)
 
     def __serve_build_asgi_app__(self) -> App:
         return App(self._door)
+
+    # gRPC: Ray Serve looks for a method of the rpc's name, and hands over its context where one is asked for.
+
+    async def ServerLive(self, request: bytes, grpc_context: Any) -> Any:  # noqa: N802
+        return await self._grpc.call("ServerLive", request, grpc_context)
+
+    async def ServerReady(self, request: bytes, grpc_context: Any) -> Any:  # noqa: N802
+        return await self._grpc.call("ServerReady", request, grpc_context)
+
+    async def ModelReady(self, request: bytes, grpc_context: Any) -> Any:  # noqa: N802
+        return await self._grpc.call("ModelReady", request, grpc_context)
+
+    async def ServerMetadata(self, request: bytes, grpc_context: Any) -> Any:  # noqa: N802
+        return await self._grpc.call("ServerMetadata", request, grpc_context)
+
+    async def ModelMetadata(self, request: bytes, grpc_context: Any) -> Any:  # noqa: N802
+        return await self._grpc.call("ModelMetadata", request, grpc_context)
+
+    async def ModelInfer(self, request: bytes, grpc_context: Any) -> Any:  # noqa: N802
+        return await self._grpc.call("ModelInfer", request, grpc_context)
 
 
 class Candidate:

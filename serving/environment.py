@@ -20,6 +20,8 @@ from serinus.errors import Unavailable
 
 LONGEST_RUN_FOLDER = 33
 """HAProxy takes socket paths up to 97 characters, and Ray puts a node id of 56 and `/a.sock` between."""
+MAX_GRPC_BYTES = (8 << 20) + (64 << 10)
+"""A message: the 8 MiB of a body, and what stands around it."""
 DAEMONS = frozenset({"haproxy", "raylet", "gcs_server"})
 ROOMS = Path(__file__).resolve().parent.parent
 LOOPBACK_HAPROXY = """#!/bin/sh
@@ -101,6 +103,10 @@ def prepare(env: MutableMapping[str, str], folder: Path) -> None:
         "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "0.5",
         "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "1",
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "2",
+        "RAY_SERVE_GRPC_MAX_MESSAGE_SIZE": str(MAX_GRPC_BYTES),
+        "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "serving.grpc_fence:middlewares",
+        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(first_port + 192),
+        "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": str(first_port + 193),
         "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(first_port),
         "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(first_port + 89),
         "RAY_SERVE_DIRECT_INGRESS_MIN_GRPC_PORT": str(first_port + 90),
@@ -120,7 +126,7 @@ def free_ports(count: int) -> int:
     start = 20_000 + secrets.randbelow(50) * 200
     for offset in range(0, 10_000, 200):
         first = 20_000 + (start - 20_000 + offset) % 10_000
-        if all(is_free(port) for port in (first, first + 1, first + 190, first + 191)):
+        if all(is_free(port) for port in (first, first + 1, *range(first + 190, first + 194))):
             return first
     raise Unavailable(f"no {count} ports in a row are free between 20000 and 30000")
 

@@ -18,6 +18,9 @@ class Settings:
     """Settings of a pool; sent to every replica, so nothing secret is in it (`token_file` only names the file).
 
     `api`: base URL of the controller. `log`: folder of the logs. `routes_cache`: folder of the last route tables.
+    `grpc_port`: 0 means no gRPC.
+    `package_cache`: folder of the packages that were fetched, `package_cache_bytes` at most.
+    `memory_reserve_bytes`: memory that loading a package must leave free.
     `replay_token_sha256`: hex digest of the token whose bearer may use any event time; "" means nobody may."""
 
     home: Path
@@ -26,9 +29,13 @@ class Settings:
     log: Path
     pool: str = "default"
     http_port: int = 8000
+    grpc_port: int = 0
     front_doors: int = 1
     replay_token_sha256: str = ""
     routes_cache: Path = Path("routes")
+    package_cache: Path = Path("fetched")
+    package_cache_bytes: int = 20 << 30
+    memory_reserve_bytes: int = 256 << 20
     candidate_deadline_s: float = 0.25
     candidate_in_flight: int = 16
     shadow_queue: int = 8192
@@ -53,9 +60,13 @@ class Settings:
             log=Path(env.get("SERINUS_LOG") or home / "log").absolute(),
             pool=pool,
             http_port=_whole(env, "SERINUS_HTTP_PORT", 8000, 1, 65_535),
+            grpc_port=_whole(env, "SERINUS_GRPC_PORT", 0, 0, 65_535),
             front_doors=_whole(env, "SERINUS_FRONT_DOORS", 1, 1, 64),
             replay_token_sha256=replay,
             routes_cache=Path(env.get("SERINUS_ROUTES_CACHE") or home / "routes" / pool).absolute(),
+            package_cache=Path(env.get("SERINUS_PACKAGE_CACHE") or home / "fetched" / pool).absolute(),
+            package_cache_bytes=_whole(env, "SERINUS_PACKAGE_CACHE_MB", 20_480, 1, 999_999) << 20,
+            memory_reserve_bytes=_whole(env, "SERINUS_MEMORY_RESERVE_MB", 256, 0, 999_999) << 20,
             candidate_deadline_s=_whole(env, "SERINUS_CANDIDATE_DEADLINE_MS", 250, 1, 60_000) / 1000,
         )
 

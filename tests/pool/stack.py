@@ -39,8 +39,8 @@ def wait_for(condition: Callable[[], Any], within_s: float = 20.0) -> Any:
 class Stack:
     """`python -m serving` as a process, and what a client and an operator see of it."""
 
-    def __init__(self, folder: Path, packages: dict[int, PackageRef], **settings: str) -> None:
-        """`settings`: further environment variables of the pool, or others than those below."""
+    def __init__(self, folder: Path, packages: dict[int, PackageRef], wait: bool = True, **settings: str) -> None:
+        """`settings`: further environment variables, or others than those below. `wait`: until it is ready."""
         self.packages, self.folder = packages, folder
         self.log = Path(settings.get("SERINUS_LOG", folder / "log"))
         self.controller = StandInController()
@@ -55,6 +55,7 @@ class Stack:
             "SERINUS_TOKEN_FILE": str(folder / "token"),
             "SERINUS_LOG": str(self.log),
             "SERINUS_HTTP_PORT": str(self.port),
+            "SERINUS_GRPC_PORT": str(free_port()),
             "SERINUS_FRONT_DOORS": "2",
             "SERINUS_REPLAY_TOKEN_SHA256": "ac203c9843b5bd8c883e07039ff82820c94422010be6108bb82403ca25376a22",
             **settings,
@@ -63,13 +64,19 @@ class Stack:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "serving"], env=env, cwd=folder, stdout=subprocess.PIPE, stderr=self._errors
         )
+        self.http = httpx.Client(timeout=20.0, trust_env=False)
+        if wait:
+            self.until_ready()
+
+    def until_ready(self) -> None:
+        """Wait for the ready line; `ready` is what it says. Raises AssertionError with its last words."""
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
             self.controller.stop()
-            raise AssertionError((folder / "stderr.txt").read_text()[-3000:])
+            raise AssertionError((self.folder / "stderr.txt").read_text()[-3000:])
         self.ready = json.loads(line)["ready"]
-        self.http = httpx.Client(base_url=self.ready["url"], timeout=20.0, trust_env=False)
+        self.http.base_url = self.ready["url"]
 
     def route(self, within_s: float = 30.0, **fields: Any) -> RouteTable:
         """Put a new table of model flights; returns once every replica has applied it."""
