@@ -21,7 +21,19 @@ from pydantic import Field, ValidationError
 from serinus.errors import InvalidPackage
 from serinus.tasks import InputSpec, Name, TaskSpec, Word
 
-__all__ = ["MANIFEST", "FileEntry", "Manifest", "Part", "digest_of", "read_manifest", "sha256_of", "write_manifest"]
+__all__ = [
+    "MANIFEST",
+    "MAX_FILES",
+    "MAX_MANIFEST_BYTES",
+    "FileEntry",
+    "Manifest",
+    "Part",
+    "digest_of",
+    "parse_manifest",
+    "read_manifest",
+    "sha256_of",
+    "write_manifest",
+]
 
 MANIFEST = "manifest.json"
 MAX_FILES, MAX_MANIFEST_BYTES = 256, 1 << 20
@@ -129,7 +141,7 @@ def write_manifest(folder: Path, manifest: dict[str, Any]) -> Manifest:
         path.relative_to(folder).as_posix(): {"sha256": sha256_of(path), "size_bytes": path.stat().st_size}
         for path in paths
     }
-    checked = _parsed(json.dumps({**manifest, "files": files}))
+    checked = parse_manifest(json.dumps({**manifest, "files": files}))
     (folder / MANIFEST).write_text(checked.model_dump_json(indent=1) + "\n")
     return checked
 
@@ -143,7 +155,7 @@ def read_manifest(folder: Path) -> Manifest:
         raise InvalidPackage(f"{MANIFEST} is missing")
     if path.stat().st_size > MAX_MANIFEST_BYTES:
         raise InvalidPackage(f"{MANIFEST} is larger than {MAX_MANIFEST_BYTES} bytes")
-    manifest = _parsed(path.read_bytes())
+    manifest = parse_manifest(path.read_bytes())
     present = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()} - {MANIFEST}
     if extra := present - manifest.files.keys():
         raise InvalidPackage(f"{sorted(extra)[0]} is in the package but not in its manifest")
@@ -155,7 +167,8 @@ def read_manifest(folder: Path) -> Manifest:
     return manifest
 
 
-def _parsed(text: str | bytes) -> Manifest:
+def parse_manifest(text: str | bytes) -> Manifest:
+    """A manifest from its JSON, without a look at the files. Raises InvalidPackage that names the field."""
     try:
         return Manifest.model_validate_json(text)
     except ValidationError as error:

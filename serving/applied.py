@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from serinus.errors import InvalidPackage
+from serinus.package import Manifest
 from serinus.routes import HeadPolicy, RouteTable
 from serinus.tasks import InputSpec
 from serving.ask import Output, Tensor
@@ -34,11 +35,13 @@ class Unfit(InvalidPackage):
 class Applied:
     """`specs`: every raw input that a version of the table takes. An input that only the candidate has is optional.
 
-    `tasks`: task -> stable version, what a caller may ask for."""
+    `tasks`: task -> stable version, what a caller may ask for. `manifests`: digest -> manifest, of every version that
+    is known here; `engines` has those that are loaded, which depends on what this process is for."""
 
     table: RouteTable
     engines: dict[str, Engine]
     specs: dict[str, InputSpec]
+    manifests: dict[str, Manifest] = field(default_factory=dict)
     _groups: dict[tuple[str, tuple[str, ...]], tuple[Group, ...]] = field(default_factory=dict)
 
     @property
@@ -86,17 +89,23 @@ def run(
     ]
 
 
-def apply(table: RouteTable, loaded: Mapping[str, Engine]) -> Applied:
-    """Put a table in force. `loaded`: digest -> engine, of every version of the table.
+def apply(table: RouteTable, loaded: Mapping[str, Engine], manifests: Mapping[str, Manifest] | None = None) -> Applied:
+    """Put a table in force. `loaded`: digest -> engine, of the versions that this process holds.
 
+    `manifests`: digest -> manifest, also of those that it only has to know; None: those that are loaded.
     Raises Unfit when a version lacks a task that the table gives to it."""
+    if manifests is None:
+        manifests = {digest: engine.manifest for digest, engine in loaded.items()}
+    digests = [table.packages[version].digest for version in sorted(table.versions())]
+    known = {digest: manifests[digest] for digest in digests if digest in manifests}
     specs: dict[str, InputSpec] = {}
-    engines = {table.packages[v].digest: loaded[table.packages[v].digest] for v in sorted(table.versions())}
     for required, versions in ((True, table.stable), (False, table.candidate or {})):
         for task, version in versions.items():
-            digest = table.packages[version].digest
-            if task not in engines[digest].manifest.task_names:
+            manifest = known.get(digest := table.packages[version].digest)
+            if manifest is None:
+                continue
+            if task not in manifest.task_names:
                 raise Unfit(digest, f"version {version} of {table.model} has no task {task!r}")
-            for spec in engines[digest].manifest.inputs:
+            for spec in manifest.inputs:
                 specs.setdefault(spec.name, spec if required else spec.model_copy(update={"required": False}))
-    return Applied(table, engines, specs)
+    return Applied(table, {digest: loaded[digest] for digest in digests if digest in loaded}, specs, known)

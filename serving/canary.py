@@ -10,12 +10,12 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 
+from serinus.routes import NEAR_ABOVE_BP
 from serving.applied import Applied, Group
 from serving.ask import Ask, Output, Tensor
 
 log = logging.getLogger(__name__)
 Call = Callable[[dict[str, Tensor], tuple[Group, ...]], Awaitable[list[Output]]]
-NEAR_ABOVE_BP = 1_000
 TRIPS_AFTER = 5
 REST_S = 1.0
 NEAR_REST_S = 10.0

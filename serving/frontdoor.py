@@ -123,7 +123,7 @@ class Door:
         call = parse_labels(body)
         applied = self.applied(call.model)
         times = self._times(authorization)
-        tasks = {name: None for engine in applied.engines.values() for name in engine.manifest.task_names}
+        tasks = {name: None for manifest in applied.manifests.values() for name in manifest.task_names}
         job = Job(call.model, call.labels, tasks, times)
         if call.complete_to is not None:
             _bounded(times, call.complete_to.event_ms, "complete_to.event_ms")

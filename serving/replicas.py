@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 
+from serinus.routes import ReplicaRole
 from serving.applied import Group, run
 from serving.ask import Output, Tensor
 from serving.calls import ShadowBatch
@@ -21,7 +22,7 @@ log = logging.getLogger(__name__)
 class Scorer:
     """A process that follows the routes and scores what it is sent. Create it on the event loop that it is to use."""
 
-    def __init__(self, role: str, settings: Settings) -> None:
+    def __init__(self, role: ReplicaRole, settings: Settings) -> None:
         self.name = writer_name(role)
         self.follower = Follower(role, self.name, settings)
         self._following = asyncio.create_task(self.follower.run())

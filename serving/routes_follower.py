@@ -6,56 +6,54 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 from pydantic import ValidationError
 
-from serinus.errors import SerinusError
-from serinus.routes import PackageRef, ReplicaReport, RouteTable, Watched, WatchRequest
+from serinus.routes import PackageRef, ReplicaReport, ReplicaRole, RouteTable, Watched, WatchRequest
+from serving import memory
 from serving.applied import Applied, Unfit, apply
 from serving.engine import Engine
+from serving.holdings import Holdings
 from serving.routes_cache import RoutesCache
-from serving.runtime import load
+from serving.runtime import Loader
 from serving.settings import Settings
 
 log = logging.getLogger(__name__)
-RETRY_LOAD_S = 30.0
 MAX_BACK_OFF_S = 5.0
 
 
 class Follower:
     """`applied`: model -> the table in force, replaced as a whole; `engines`: digest -> engine, all that is loaded.
 
-    A table comes into force once every version of it is loaded; until then, and when one fails, the old one stays."""
+    A table comes into force once this process holds what its role needs of it; until then, and when a version fails,
+    the old one stays. Where there is no old one, stable alone is enough: a candidate that fails takes nobody along."""
 
-    def __init__(
-        self, role: str, replica: str, settings: Settings, loader: Callable[[PackageRef], Engine] = load
-    ) -> None:
-        self.role, self.replica, self._settings, self._loader = role, replica, settings, loader
+    def __init__(self, role: ReplicaRole, replica: str, settings: Settings) -> None:
+        self.role, self.replica, self._settings = role, replica, settings
         self.applied: dict[str, Applied] = {}
-        self.engines: dict[str, Engine] = {}
         self.synced = False
         self._reports = 0
-        self._failed: dict[str, tuple[str, float]] = {}
         self._pending: dict[str, RouteTable] = {}
         self._known: dict[str, int] = {}
         self._previous: dict[str, RouteTable] = {}
-        self._loading: dict[str, asyncio.Task[None]] = {}
         self._changed = asyncio.Event()
         self._cache = RoutesCache(settings.routes_cache)
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="load")
+        self.holdings = Holdings(Loader(settings, self._digests), self._advance)
         self._http = httpx.AsyncClient(base_url=settings.api, timeout=10.0, trust_env=False)
+
+    @property
+    def engines(self) -> dict[str, Engine]:
+        return self.holdings.engines
 
     async def run(self) -> None:
         """Follow for ever; cancel it to stop."""
         for table in await asyncio.to_thread(self._cache.read):
             self.take(Watched(tables=(table,), models=(*self._known, table.model)))
         try:
-            await asyncio.gather(self._poll(), self._report_changes(), self._retry_failed())
+            await asyncio.gather(self._poll(), self._report_changes(), self.holdings.retry_failed())
         finally:
-            self._thread.shutdown(wait=False, cancel_futures=True)
+            self.holdings.close()
             await self._http.aclose()
 
     def report(self) -> ReplicaReport:
@@ -68,7 +66,10 @@ class Follower:
                 "number": self._reports,
                 "applied": {model: applied.table.epoch for model, applied in self.applied.items()},
                 "loaded": tuple(sorted(self.engines)),
-                "failed": {digest: why for digest, (why, _at) in self._failed.items()},
+                "fetched": tuple(sorted(self.holdings.manifests)),
+                "failed": self.holdings.failed,
+                "resident_bytes": memory.resident_bytes(),
+                "free_bytes": memory.free_bytes(),
             }
         )
 
@@ -94,53 +95,57 @@ class Follower:
     def _advance(self) -> None:
         """Put in force what is complete, start to load what is missing, drop what nothing names."""
         for model, table in list(self._pending.items()):
-            refs = {table.packages[version].digest: table.packages[version] for version in table.versions()}
-            if refs.keys() <= self.engines.keys():
+            missing = self._missing(table)
+            if not missing:
                 self._apply(model, table)
-            for digest in refs.keys() - self.engines.keys() - self._loading.keys() - self._failed.keys():
-                self._loading[digest] = asyncio.create_task(self._load(refs[digest]))
-        tables = [*self._pending.values(), *self._previous.values(), *(a.table for a in self.applied.values())]
-        named = {table.packages[version].digest for table in tables for version in table.versions()}
-        self._failed = {digest: failed for digest, failed in self._failed.items() if digest in named}
-        for digest in self.engines.keys() - named:
-            del self.engines[digest]
+            elif model not in self.applied and self._stable_alone(table, missing):
+                self.applied[model] = apply(table, self.engines, self.holdings.manifests)
+                self._cache.write(table)
+        load: dict[str, PackageRef] = {}
+        know: dict[str, PackageRef] = {}
+        for table in self._tables():
+            needed = table.needed(self.role)
+            stable = set(table.stable.values())
+            load |= {table.packages[v].digest: table.packages[v] for v in sorted(needed, key=lambda v: v not in stable)}
+            know |= {table.packages[v].digest: table.packages[v] for v in self._to_know(table)}
+        self.holdings.want(load, know)
         self._changed.set()
+
+    def _tables(self) -> list[RouteTable]:
+        """Every table that may be needed at once: in force, on its way, or the one to go back to."""
+        applied = [*self.applied.values()]  # at once: threads that fetch ask, too
+        return [*(a.table for a in applied), *self._pending.values(), *self._previous.values()]
+
+    def _to_know(self, table: RouteTable) -> set[int]:
+        """Versions whose manifest is needed to apply a table: a front door checks inputs for all of them."""
+        return table.versions() if self.role == "front" else table.needed(self.role)
+
+    def _missing(self, table: RouteTable) -> set[str]:
+        """Digests that are still to be loaded or fetched before the table can be in force here."""
+        load = {table.packages[version].digest for version in table.needed(self.role)}
+        know = {table.packages[version].digest for version in self._to_know(table)}
+        return (load - self.engines.keys()) | (know - self.holdings.manifests.keys())
+
+    def _stable_alone(self, table: RouteTable, missing: set[str]) -> bool:
+        """Whether what is missing is the candidate, which failed here: stable answers, also for the canary."""
+        stable = {table.packages[version].digest for version in table.stable.values()}
+        return self.role == "front" and not stable & missing and missing <= self.holdings.failed.keys()
+
+    def _digests(self) -> set[str]:
+        """Every digest that a table of this pool names, here or in the tables that all replicas keep on the disk."""
+        return {ref.digest for table in [*self._tables(), *self._cache.read()] for ref in table.packages.values()}
 
     def _apply(self, model: str, table: RouteTable) -> None:
         try:
-            applied = apply(table, self.engines)
+            applied = apply(table, self.engines, self.holdings.manifests)
         except Unfit as error:
-            self._failed[error.digest] = (error.detail, float("inf"))
+            self.holdings.fail(error.digest, error.detail)
             return
         if old := self.applied.get(model):
             self._previous[model] = old.table
         self.applied[model] = applied
         del self._pending[model]
         self._cache.write(table)
-
-    async def _load(self, ref: PackageRef) -> None:
-        try:
-            engine = await asyncio.get_running_loop().run_in_executor(self._thread, self._loader, ref)
-            self.engines[ref.digest] = engine
-        except (SerinusError, OSError) as error:
-            log.warning("package %s cannot be loaded: %s", ref.digest[:12], error)
-            self._failed[ref.digest] = (str(error)[:500], time.monotonic() + RETRY_LOAD_S)
-        except Exception as error:
-            log.exception("package %s cannot be loaded", ref.digest[:12])
-            self._failed[ref.digest] = (f"{type(error).__name__}: {error}"[:500], time.monotonic() + RETRY_LOAD_S)
-        finally:
-            self._loading.pop(ref.digest, None)
-        self._advance()
-
-    async def _retry_failed(self) -> None:
-        """A store that was away for a moment must not keep a version out for good."""
-        while True:
-            await asyncio.sleep(1.0)
-            due = [digest for digest, (_why, at) in self._failed.items() if time.monotonic() >= at]
-            for digest in due:
-                del self._failed[digest]
-            if due:
-                self._advance()
 
     async def _poll(self) -> None:
         """The long poll, for ever; with back-off while the controller is away."""

@@ -10,7 +10,8 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
-from serinus.routes import PackageRef, ReplicaReport, RouteTable, Watched
+from serinus.errors import InvalidPackage
+from serinus.routes import PackageRef, ReplicaReport, ReplicaRole, RouteTable, Watched
 from serving.routes_cache import RoutesCache
 from serving.routes_follower import Follower
 from serving.settings import Settings
@@ -30,8 +31,8 @@ async def until(condition: Callable[[], Any], within_s: float = 20.0) -> None:
 
 
 @contextlib.asynccontextmanager
-async def following(settings: Settings, api: str) -> AsyncIterator[Follower]:
-    follower = Follower("front", "front-1-a", dataclasses.replace(settings, api=api))
+async def following(settings: Settings, api: str, role: ReplicaRole = "front") -> AsyncIterator[Follower]:
+    follower = Follower(role, f"{role}-1-a", dataclasses.replace(settings, api=api))
     task = asyncio.create_task(follower.run())
     try:
         yield follower
@@ -117,7 +118,7 @@ def test_it_starts_from_disk_when_the_controller_is_away_and_goes_on_when_it_is_
 def test_a_store_that_was_away_for_a_moment_does_not_keep_a_version_out(
     settings: Settings, packages: Packages, tmp_path: Path, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr("serving.routes_follower.RETRY_LOAD_S", 0.1)
+    monkeypatch.setattr("serving.holdings.RETRY_LOAD_S", 0.1)
     ref = PackageRef(digest=packages[1].digest, uri=(tmp_path / "late").as_uri())
 
     async def story() -> None:
@@ -137,3 +138,91 @@ def test_the_cache_keeps_the_newest_table_and_survives_damage(tmp_path: Path, pa
         cache.write(table(packages, epoch))
     (tmp_path / "other.json").write_text('{"format": 99}')
     assert [kept.epoch for kept in cache.read()] == [2]
+
+
+SPLIT: dict[str, Any] = {"candidate": {"late": 2}, "canary_bp": 1_000, "shadow_bp": 10_000, "expires_at": 1e12}
+NOWHERE = "http://127.0.0.1:9"
+
+
+def give(follower: Follower, given: RouteTable) -> None:
+    follower.take(Watched(tables=(given,), models=("m",)))
+
+
+def test_each_role_loads_what_it_answers_with_and_knows_what_it_must(settings: Settings, packages: Packages) -> None:
+    loaded: dict[ReplicaRole, set[int]] = {"front": {1}, "candidate": {2}, "shadow": {1, 2}}
+    fetched: dict[ReplicaRole, set[int]] = {"front": {1, 2}, "candidate": {2}, "shadow": {1, 2}}
+
+    async def story(role: ReplicaRole) -> None:
+        own = dataclasses.replace(settings, routes_cache=settings.home / role)
+        async with following(own, NOWHERE, role) as follower:
+            give(follower, table(packages, 1, **SPLIT))
+            await until(lambda: epoch_of(follower) == 1)
+            report = follower.report()
+            assert set(report.loaded) == {packages[version].digest for version in loaded[role]}
+            assert set(report.fetched) == {packages[version].digest for version in fetched[role]}
+            assert None not in (report.resident_bytes, report.free_bytes)
+            give(follower, table(packages, 2))
+            give(follower, table(packages, 3))
+            await until(lambda: epoch_of(follower) == 3)
+            await until(lambda: len(follower.engines) == (role == "front"))
+
+    for role in loaded:
+        asyncio.run(story(role))
+
+
+def test_a_large_share_comes_into_force_once_the_front_door_holds_the_candidate(
+    settings: Settings, packages: Packages, monkeypatch: Any
+) -> None:
+    near = {**SPLIT, "canary_bp": 1_001}
+
+    async def story() -> None:
+        async with following(settings, NOWHERE) as follower:
+            give(follower, table(packages, 1, **SPLIT))
+            await until(lambda: epoch_of(follower) == 1)
+            assert packages[2].digest not in follower.engines
+            assert "origin" in follower.applied["m"].specs
+            monkeypatch.setattr("serving.runtime.refuse_if_too_large", _no_room)
+            give(follower, table(packages, 2, **near))
+            await until(lambda: "9 GB" in follower.report().failed.get(packages[2].digest, ""))
+            assert epoch_of(follower) == 1
+            monkeypatch.setattr("serving.runtime.refuse_if_too_large", lambda *_: None)
+            await until(lambda: epoch_of(follower) == 2)
+            assert packages[2].digest in follower.engines
+
+    monkeypatch.setattr("serving.holdings.RETRY_LOAD_S", 0.2)
+    asyncio.run(story())
+
+
+def _no_room(*_: Any) -> None:
+    raise InvalidPackage("it needs 9 GB")
+
+
+def test_it_starts_with_stable_when_the_candidate_cannot_be_had(
+    settings: Settings, packages: Packages, tmp_path: Path
+) -> None:
+    lost = PackageRef(digest="0" * 64, uri=(tmp_path / "nowhere").as_uri())
+
+    async def story() -> None:
+        async with following(settings, NOWHERE) as follower:
+            give(follower, table({1: packages[1], 2: lost}, 4, **{**SPLIT, "canary_bp": 5_000}))
+            await until(lambda: epoch_of(follower) == 4)
+            assert set(follower.applied["m"].engines) == {packages[1].digest}
+            assert lost.digest in follower.report().failed
+
+    asyncio.run(story())
+
+
+def test_a_replica_starts_again_when_the_package_store_is_gone(settings: Settings, tools: Any, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    packages = {seed: tools.write_package(store / str(seed), seed) for seed in (1, 2)}
+
+    async def story(given: RouteTable | None) -> None:
+        async with following(settings, NOWHERE) as follower:
+            if given:
+                give(follower, given)
+            await until(lambda: epoch_of(follower) == 3)
+            assert set(follower.engines) == {packages[1].digest}
+
+    asyncio.run(story(table(packages, 3, **SPLIT)))
+    shutil.rmtree(store)
+    asyncio.run(story(None))
