@@ -12,8 +12,9 @@ from controller.registry import alias_of
 from controller.rollouts import Rollout
 from controller.rows import active_rollout
 from controller.tables import Model, Route, Version
+from controller.weights import current_weights
 from serinus.rollouts import Phase
-from serinus.routes import HeadPolicy, PackageRef, RouteTable
+from serinus.routes import HeadPolicy, PackageRef, RouteTable, Weights
 
 __all__ = ["Packages", "UriOf", "derive", "publish"]
 
@@ -23,7 +24,15 @@ Packages = dict[int, tuple[tuple[str, ...], PackageRef]]
 """Version -> its tasks and its package."""
 
 
-def derive(model: Model, stable: int, rollout: Rollout | None, packages: Packages, *, epoch: int) -> RouteTable:
+def derive(
+    model: Model,
+    stable: int,
+    rollout: Rollout | None,
+    packages: Packages,
+    *,
+    epoch: int,
+    weights: Weights | None = None,
+) -> RouteTable:
     """What the replicas should do now. Pure.
 
     While a rollout is active the version that is not stable is the candidate: before the promotion the new one, in
@@ -51,6 +60,7 @@ def derive(model: Model, stable: int, rollout: Rollout | None, packages: Package
         warm=tuple(number for number in warm if number is not None),
         packages={number: packages[number][1] for number in sorted(n for n in named if n is not None)},
         slices=tuple(sorted(model.sla.slices)),
+        weights=weights or {},
         heads={name: task.head for name, task in model.sla.tasks.items() if task.head != HeadPolicy()},
         serving=model.sla.serving,
     )
@@ -66,8 +76,8 @@ def publish(session: Session, model: Model, uri_of: UriOf) -> bool:
         version.number: (version.manifest.task_names, PackageRef(digest=version.digest, uri=uri_of(version.digest)))
         for version in session.scalars(select(Version).where(Version.model == model.name))
     }
-    rollout = active_rollout(session, model.name)
-    table = derive(model, stable, rollout, packages, epoch=row.epoch if row else 1)
+    rollout, weights = active_rollout(session, model.name), current_weights(session, model.name)
+    table = derive(model, stable, rollout, packages, epoch=row.epoch if row else 1, weights=weights)
     if row is None:
         session.add(Route(model=model.name, epoch=1, body=table))
     elif table == row.body:

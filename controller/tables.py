@@ -14,7 +14,7 @@ from sqlalchemy.types import TypeDecorator
 from serinus.evidence import Evidence
 from serinus.package import Manifest
 from serinus.rollouts import Move, Plan
-from serinus.routes import RouteTable
+from serinus.routes import RouteTable, Weights
 from serinus.sla import Sla
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "Lease",
     "Model",
     "Monitor",
+    "RankingWeights",
     "Replica",
     "RolloutRow",
     "Route",
@@ -104,6 +105,18 @@ class AliasMove(Base):
     was: Mapped[int | None]
     version: Mapped[int | None]
     rollout: Mapped[str | None]
+    reason: Mapped[str]
+    actor: Mapped[str]
+    at: Mapped[float]
+
+
+class RankingWeights(Base):
+    """Every setting of a model's ranking weights; the one with the greatest number is in force."""
+
+    __tablename__ = "ranking_weights"
+    model: Mapped[str] = mapped_column(ForeignKey("models.name"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    weights: Mapped[Weights] = mapped_column(AsJson(Weights))
     reason: Mapped[str]
     actor: Mapped[str]
     at: Mapped[float]

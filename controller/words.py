@@ -9,6 +9,7 @@ from pydantic import Field
 from controller.auth import Role
 from serinus.evidence import Evidence
 from serinus.rollouts import Command, Phase, Plan
+from serinus.routes import Weights
 from serinus.sla import Sla
 from serinus.tasks import Name, Word
 
@@ -28,6 +29,9 @@ __all__ = [
     "StartBody",
     "Status",
     "VersionView",
+    "WeightsBody",
+    "WeightsLine",
+    "WeightsView",
 ]
 
 Reason = Annotated[str, Field(max_length=2000)]
@@ -88,6 +92,33 @@ class PromoteBody(Word):
     reason: Reason = ""
     initial: bool = False
     actor: Actor = ""
+
+
+class WeightsBody(Word):
+    """All ranking weights of a model. A task that is not among them does not count; {}: every task counts once."""
+
+    weights: Annotated[Weights, Field(max_length=256)]
+    reason: Reason = ""
+    actor: Actor = ""
+
+
+class WeightsLine(Word):
+    """One setting of the weights."""
+
+    number: int
+    weights: Weights
+    reason: str
+    actor: str
+    at: float
+
+
+class WeightsView(Word):
+    """`number`: of the setting in force; 0 when there was none yet. `history`: the newest first."""
+
+    model: Name
+    number: int
+    weights: Weights
+    history: tuple[WeightsLine, ...]
 
 
 class StartBody(Word):

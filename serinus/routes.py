@@ -20,6 +20,7 @@ __all__ = [
     "ServingPolicy",
     "WatchRequest",
     "Watched",
+    "Weights",
 ]
 
 BUCKETS = 10_000
@@ -27,6 +28,8 @@ NEAR_ABOVE_BP = 1_000
 """Above this canary share a front door runs the candidate in its own process; up to it, `Candidate` is asked."""
 Basis = Annotated[int, Field(ge=0, le=BUCKETS)]
 """A share in basis points, 1/10,000."""
+Weights = dict[Name, Annotated[float, Field(ge=-100, le=100)]]
+"""Task -> exponent of its probability in a ranking score. {}: every task counts once."""
 ReplicaRole = Literal["front", "candidate", "shadow"]
 
 
@@ -69,7 +72,7 @@ class RouteTable(Word):
     `expires_at` (Unix seconds, wall time): after it, canary_bp and shadow_bp count as 0. `warm`: versions that front
     doors keep loaded. `slices`: names of raw inputs, or of attributes that callers give, whose values go into the log.
     `salt`: of the rollout, for the assignment.
-    `weights`: task -> exponent of its probability in a ranking score. `heads`: task -> its policy, where it is not
+    `weights`: of rankings. `heads`: task -> its policy, where it is not
     the default one."""
 
     format: Literal[1] = 1
@@ -85,7 +88,7 @@ class RouteTable(Word):
     warm: tuple[int, ...] = ()
     packages: dict[int, PackageRef]
     slices: tuple[str, ...] = ()
-    weights: dict[Name, Annotated[float, Field(ge=-100, le=100)]] = {}
+    weights: Weights = {}
     heads: dict[Name, HeadPolicy] = {}
     serving: ServingPolicy = ServingPolicy()
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import getpass
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from serinus.client.archive import Progress, archive_bytes, stream_archive
 from serinus.client.connection import RETRIES_S, Connection
-from serinus.client.views import ModelView, VersionView
+from serinus.client.views import ModelView, VersionView, WeightsView
 from serinus.errors import NotFound, Unavailable
 from serinus.evidence import Evidence
 from serinus.package import read_manifest
@@ -72,6 +72,16 @@ class Control:
         """Make a version stable at once. `initial`: the model has no stable yet; else it overrides, with a reason."""
         body = {"version": version, "reason": reason, "initial": initial, "actor": _who()}
         self.api.call("POST", f"/v1/models/{model}/promote", body)
+
+    def weights(self, model: str, weights: Mapping[str, float] | None = None, reason: str = "") -> WeightsView:
+        """The ranking weights of a model, after setting all of them unless `weights` is None; {}: every task once.
+
+        Replicas rank by new ones within a second. Raises BadInput for a task that no version has."""
+        path = f"/v1/models/{model}/weights"
+        if weights is None:
+            return WeightsView.model_validate(self._get(path))
+        body = {"weights": dict(weights), "reason": reason, "actor": _who()}
+        return WeightsView.model_validate(self.api.call("PUT", path, body))
 
     def rollback(self, model: str, reason: str) -> RolloutView | None:
         """End the active rollout in favour of its baseline; without one make the previous stable version stable again.

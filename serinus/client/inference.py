@@ -10,7 +10,7 @@ from typing import Any
 
 from serinus.client.connection import RETRIES_S, Connection
 from serinus.client.tensors import to_tensors
-from serinus.client.views import Answer, Label, LabelsAnswer, Refusal
+from serinus.client.views import Answer, Label, LabelsAnswer, Ranking, Refusal
 from serinus.errors import BadInput
 from serinus.ids import event_ms_of, uuid7
 
@@ -50,17 +50,37 @@ class Inference:
 
         `entity`: the sticky key of the split, such as a user. `event_time_ms`: when it happened (Unix ms); None: now,
         or the time that `id` carries. `id`: a UUIDv7; None makes one. `tasks`: None asks for all."""
-        if id is None:
-            id = str(uuid7(event_time_ms if event_time_ms is not None else time.time_ns() // 1_000_000))
-        parameters = {"event_time_ms": event_time_ms if event_time_ms is not None else _event_ms(id)}
-        body = {
-            "id": id,
-            "inputs": to_tensors(inputs, self._types(model)),
-            "parameters": parameters if entity is None else {**parameters, "entity": entity},
-        }
-        if tasks is not None:
-            body["outputs"] = [{"name": task} for task in tasks]
+        body = _request(to_tensors(inputs, self._types(model)), entity, event_time_ms, id, tasks)
         return Answer.of(self.serving.call("POST", f"/v2/models/{model}/infer", body, waits_s=RETRIES_S))
+
+    def rank(
+        self,
+        model: str,
+        shared: Mapping[str, Any],
+        candidates: Mapping[str, Any],
+        *,
+        items: Sequence[str] | None = None,
+        top: int | None = None,
+        entity: str | None = None,
+        event_time_ms: int | None = None,
+        id: str | None = None,
+        tasks: Sequence[str] | None = None,
+        timeout_s: float | None = None,
+    ) -> Ranking:
+        """Rank N candidates for one entity by the model's ranking weights, the best first.
+
+        `shared`: name -> the one value of the entity's inputs. `candidates`: name -> N values. `items`: N names to
+        read in the answer. `top`: how many are wanted; what is not among them is not recorded either. `timeout_s`:
+        how long the answer may take. `tasks`: whose probabilities are wanted; scores use all that have a weight."""
+        types = self._types(model)
+        tensors = [
+            *to_tensors({name: [value] for name, value in shared.items()}, types),
+            *to_tensors(candidates, types),
+        ]
+        body = _request(tensors, entity, event_time_ms, id, tasks)
+        asked = {"items": items and list(items), "top": top, "timeout": timeout_s and int(timeout_s * 1e6)}
+        body["parameters"] |= {name: value for name, value in asked.items() if value is not None}
+        return Ranking.of(self.serving.call("POST", f"/v2/models/{model}/rank", body, waits_s=RETRIES_S))
 
     def labels(
         self,
@@ -96,6 +116,26 @@ def _batches(rows: Sequence[Label], size: int) -> Iterator[tuple[int, Sequence[L
     """(first row, rows) of each batch; one empty batch when there are none."""
     for start in range(0, max(len(rows), 1), size):
         yield start, rows[start : start + size]
+
+
+def _request(
+    tensors: list[dict[str, Any]],
+    entity: str | None,
+    event_time_ms: int | None,
+    id: str | None,
+    tasks: Sequence[str] | None,
+) -> dict[str, Any]:
+    """The body of a request that carries its id and event time, so that trying again is the same request."""
+    if id is None:
+        id = str(uuid7(event_time_ms if event_time_ms is not None else time.time_ns() // 1_000_000))
+    parameters = {"event_time_ms": event_time_ms if event_time_ms is not None else _event_ms(id)}
+    asked = {} if tasks is None else {"outputs": [{"name": task} for task in tasks]}
+    return {
+        "id": id,
+        "inputs": tensors,
+        "parameters": parameters if entity is None else {**parameters, "entity": entity},
+        **asked,
+    }
 
 
 def _event_ms(request_id: str) -> int:

@@ -7,9 +7,22 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from serinus.routes import Weights
 from serinus.sla import Sla
 
-__all__ = ["Answer", "Label", "LabelsAnswer", "ModelView", "Refusal", "VersionView", "View"]
+__all__ = [
+    "Answer",
+    "Label",
+    "LabelsAnswer",
+    "ModelView",
+    "Ranked",
+    "Ranking",
+    "Refusal",
+    "VersionView",
+    "View",
+    "WeightsLine",
+    "WeightsView",
+]
 
 
 class View(BaseModel):
@@ -37,6 +50,27 @@ class ModelView(View):
     sla: Sla | None = None
     rollout: str | None = None
     watermark_ms: int | None = None
+
+
+class WeightsLine(View):
+    """One setting of a model's ranking weights. `at`: Unix seconds."""
+
+    number: int
+    weights: Weights
+    reason: str = ""
+    actor: str = ""
+    at: float | None = None
+
+
+class WeightsView(View):
+    """Task -> exponent of its probability in a ranking score; {}: every task counts once.
+
+    `number`: of the setting in force, 0 when there was none. `history`: the newest first."""
+
+    model: str
+    number: int = 0
+    weights: Weights = {}
+    history: tuple[WeightsLine, ...] = ()
 
 
 class Refusal(View):
@@ -82,6 +116,58 @@ class Answer(View):
             outputs={output["name"]: output["data"] for output in outputs},
             versions={task: its["version"] for task, its in said.items() if "version" in its},
             fallbacks={task: its["fallback"] for task, its in said.items() if its.get("fallback")},
+        )
+
+
+class Ranked(View):
+    """One candidate: `index`: its place in the request, which its labels name; `tasks`: task -> probability."""
+
+    index: int
+    score: float
+    tasks: dict[str, float]
+    item: str | None = None
+
+
+class Ranking(View):
+    """Candidates, the best first. `weights`: what they were ranked by; `epoch`: of the table that they came from.
+
+    `ignored`: tasks that have a weight but are not served. `versions`, `fallbacks`, `id`: as in `Answer`."""
+
+    id: str
+    model: str
+    arm: str = ""
+    epoch: int = 0
+    rollout: str = ""
+    candidates: tuple[Ranked, ...] = ()
+    weights: dict[str, float] = Field(default_factory=dict)
+    ignored: tuple[str, ...] = ()
+    versions: dict[str, int] = Field(default_factory=dict)
+    fallbacks: dict[str, str] = Field(default_factory=dict)
+
+    @classmethod
+    def of(cls, body: dict[str, Any]) -> Ranking:
+        """From the answer of `rank`."""
+        plain, said = Answer.of(body), body.get("parameters") or {}
+        index, items = body["index"], body.get("items") or [None] * len(body["index"])
+        return cls(
+            id=said.get("request_id") or plain.id,
+            model=plain.model,
+            arm=plain.arm,
+            epoch=plain.epoch,
+            rollout=plain.rollout,
+            candidates=tuple(
+                Ranked(
+                    index=place,
+                    score=body["scores"][at],
+                    tasks={task: values[at] for task, values in plain.outputs.items()},
+                    item=items[at],
+                )
+                for at, place in enumerate(index)
+            ),
+            weights=said.get("weights") or {},
+            ignored=tuple(said.get("weights_ignored") or ()),
+            versions=plain.versions,
+            fallbacks=plain.fallbacks,
         )
 
 

@@ -160,6 +160,8 @@ def test_without_tokens_it_serves_only_this_machine(services: Services) -> None:
         ("PUT", "/v1/models/ads", {"sla": {**SLA, "tick_s": 7}}, 422, "tick_s"),
         ("PUT", "/v1/models/ads", {"sla": SLA, "pol": "x"}, 400, "body.pol"),
         ("POST", "/v1/models/ads/rollouts", {"version": 0}, 400, "body.version"),
+        ("GET", "/v1/models/nope/weights", None, 404, "nope"),
+        ("PUT", "/v1/models/ads/weights", {"weights": {"click": 101}}, 400, "body.weights.click"),
         ("POST", "/v1/rollouts/x/commands", {"command": "dance"}, 400, "body.command"),
     ],
 )  # fmt: skip
@@ -333,3 +335,15 @@ def test_a_report_that_was_overtaken_says_nothing_new(push: Any, api: httpx.Clie
         body = report("front", *loaded)
         watch(api, {**body, "report": {**body["report"], "number": number}})
     assert [row["loaded"] for row in api.get("/v1/status").json()["replicas"]] == [["new"]]
+
+
+def test_ranking_weights_are_set_shown_and_sent_to_the_replicas(push: Any, api: httpx.Client) -> None:
+    push("a")
+    api.post("/v1/models/ads/promote", json={"version": 1, "initial": True}).raise_for_status()
+    assert api.get("/v1/models/ads/weights").json() == {"model": "ads", "number": 0, "weights": {}, "history": []}
+    body = {"weights": {"click": 0.5}, "reason": "fewer clicks"}
+    said = api.put("/v1/models/ads/weights", json=body).raise_for_status().json()
+    assert (said["number"], said["weights"], said["history"][0]["actor"]) == (1, {"click": 0.5}, "admin")
+    assert api.get("/v1/models/ads/weights").json() == said
+    [table] = watch(api, report("front"))["tables"]
+    assert table["weights"] == {"click": 0.5}

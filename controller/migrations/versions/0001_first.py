@@ -73,6 +73,17 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_alias_moves_model"), "alias_moves", ["model"], unique=False)
     op.create_table(
+        "ranking_weights",
+        sa.Column("model", sa.String(), nullable=False),
+        sa.Column("number", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("weights", sa.Text(), nullable=False),
+        sa.Column("reason", sa.String(), nullable=False),
+        sa.Column("actor", sa.String(), nullable=False),
+        sa.Column("at", sa.Double(), nullable=False),
+        sa.ForeignKeyConstraint(["model"], ["models.name"], name=op.f("fk_ranking_weights_model_models")),
+        sa.PrimaryKeyConstraint("model", "number", name=op.f("pk_ranking_weights")),
+    )
+    op.create_table(
         "routes",
         sa.Column("model", sa.String(), nullable=False),
         sa.Column("epoch", sa.BigInteger(), nullable=False),
@@ -163,6 +174,7 @@ def downgrade() -> None:
     op.drop_table("aliases")
     op.drop_table("versions")
     op.drop_table("routes")
+    op.drop_table("ranking_weights")
     op.drop_index(op.f("ix_alias_moves_model"), table_name="alias_moves")
     op.drop_table("alias_moves")
     op.drop_table("tokens")

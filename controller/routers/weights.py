@@ -1,0 +1,57 @@
+"""Ranking weights of a model."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from sqlalchemy.orm import Session
+
+from controller.routes import publish
+from controller.rows import model_of
+from controller.services import Admin, Used
+from controller.weights import put_weights, weights_history
+from controller.words import WeightsBody, WeightsLine, WeightsView
+from serinus.tasks import Name
+
+__all__ = ["router"]
+
+router = APIRouter(prefix="/v1/models/{model}/weights", tags=["models"])
+
+
+@router.get("")
+def get(model: Name, services: Used, _caller: Admin, limit: Annotated[int, Query(ge=1, le=1000)] = 20) -> WeightsView:
+    """The weights in force, and the `limit` last changes of them, the newest first."""
+    with services.db.read() as session:
+        model_of(session, model)
+        return _view(session, model, limit)
+
+
+@router.put("")
+def put(model: Name, body: WeightsBody, services: Used, caller: Admin) -> WeightsView:
+    """Set all ranking weights; every replica ranks by them within a second. {}: every task counts once."""
+    with services.db.write() as session:
+        found = put_weights(
+            session,
+            model,
+            body.weights,
+            reason=body.reason,
+            actor=body.actor or caller.name,
+            now=services.clock(),
+        )
+        publish(session, found, services.store.uri)
+        return _view(session, model, 20)
+
+
+def _view(session: Session, model: str, limit: int) -> WeightsView:
+    lines = tuple(
+        WeightsLine(number=row.number, weights=row.weights, reason=row.reason, actor=row.actor, at=row.at)
+        for row in weights_history(session, model, limit)
+    )
+    newest = lines[0] if lines else None
+    return WeightsView(
+        model=model,
+        number=newest.number if newest else 0,
+        weights=newest.weights if newest else {},
+        history=lines,
+    )
