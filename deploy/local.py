@@ -29,6 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--home", help="state folder (default: $SERINUS_HOME, else ~/.serinus)")
     parser.add_argument("--controller-port", type=int, default=7410, help="0: any free port")
     parser.add_argument("--serving-port", type=int, default=7411, help="0: any free port")
+    parser.add_argument("--grpc-port", type=int, default=0, help="the serving side's gRPC; 0: any free port")
     parser.add_argument("--front-doors", type=int, default=2, help="processes that answer requests")
     parser.add_argument("--clean", action="store_true", help="only end what a crashed stack left behind")
     options = parser.parse_args(arguments)
@@ -55,8 +56,9 @@ def _supervise(home: Home, options: argparse.Namespace, stopping: threading.Even
     try:
         controller_port = choose_port(options.controller_port, "the controller", "--controller-port")
         serving_port = choose_port(options.serving_port, "the serving side", "--serving-port")
+        grpc_port = choose_port(options.grpc_port, "the serving side's gRPC", "--grpc-port")
         ensure_tokens(home)
-        specs = process_specs(home, controller_port, serving_port, options.front_doors)
+        specs = process_specs(home, controller_port, serving_port, grpc_port, options.front_doors)
     except SerinusError as error:
         failed = StackState(stack=name, pid=os.getpid(), phase="failed", problem=error.detail, hint=error.advice)
         write_whole(home.state_file, failed)
@@ -66,6 +68,7 @@ def _supervise(home: Home, options: argparse.Namespace, stopping: threading.Even
         pid=os.getpid(),
         api=f"http://{HOST}:{controller_port}",
         serving=f"http://{HOST}:{serving_port}",
+        grpc=f"{HOST}:{grpc_port}",
         token_file=str(token_file(home, "admin")),
         replay_token_file=str(token_file(home, "replay")),
     )

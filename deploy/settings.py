@@ -10,6 +10,7 @@ from pathlib import Path
 
 from deploy.ports import HOST
 from deploy.tokens import sha256_hex, token_file
+from serinus.errors import BadInput
 from serinus.home import Home
 from serinus.rooms import rooms_path
 
@@ -28,9 +29,15 @@ class ProcessSpec:
     ready_within_s: float
     after: tuple[str, ...] = ()
     """Processes that must be ready before it is started."""
+    live_url: str = ""
+    """What answers 200 as long as it lives; "" for a process that nobody can ask."""
+    silent_s: float = 30.0
+    """So long it may be without an answer once it was ready; then it is started again."""
 
 
-def process_specs(home: Home, controller_port: int, serving_port: int, front_doors: int) -> tuple[ProcessSpec, ...]:
+def process_specs(
+    home: Home, controller_port: int, serving_port: int, grpc_port: int, front_doors: int
+) -> tuple[ProcessSpec, ...]:
     """Controller, serving and monitor, in the order in which they are started."""
     own = {
         "controller": {
@@ -43,6 +50,7 @@ def process_specs(home: Home, controller_port: int, serving_port: int, front_doo
         "serving": {
             "SERINUS_TOKEN_FILE": str(token_file(home, "replica")),
             "SERINUS_HTTP_PORT": str(serving_port),
+            "SERINUS_GRPC_PORT": str(grpc_port),
             "SERINUS_FRONT_DOORS": str(front_doors),
             "SERINUS_REPLAY_TOKEN_SHA256": sha256_hex(token_file(home, "replay")),
             "SERINUS_ROUTES_CACHE": str(home.path / "routes"),
@@ -59,6 +67,10 @@ def process_specs(home: Home, controller_port: int, serving_port: int, front_doo
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
         "SPT_NOENV": "1",  # process titles must not overwrite the environment, by which `marked` finds processes
     }
+    live = {
+        "controller": f"http://{HOST}:{controller_port}/healthz",
+        "serving": f"http://{HOST}:{serving_port}/v2/health/live",
+    }
     return tuple(
         ProcessSpec(
             name=name,
@@ -66,9 +78,19 @@ def process_specs(home: Home, controller_port: int, serving_port: int, front_doo
             env={**common, **env},
             ready_within_s=READY_S[name],
             after=() if name == "controller" else ("controller",),
+            live_url=live.get(name, ""),
+            silent_s=_silent_s(),
         )
         for name, env in own.items()
     )
+
+
+def _silent_s() -> float:
+    """How long a process may hang; longer than Ray Serve and HAProxy need to mend themselves. Raises BadInput."""
+    text = os.environ.get("SERINUS_SILENT_S", "30")
+    if not text.isdigit() or not 1 <= int(text) <= 3600:
+        raise BadInput(f"SERINUS_SILENT_S is {text!r}, expected a whole number of seconds from 1 to 3600")
+    return float(text)
 
 
 def _python_path(rooms: Path) -> str:

@@ -23,13 +23,16 @@ __all__ = ["Home", "ProcessState", "Stack", "StackState", "write_whole"]
 
 
 class Stack(Word):
-    """Where a local stack answers. `token_file`, `replay_token_file`: what its owner may use. Format 1."""
+    """Where a local stack answers. `grpc`: host:port of the serving side's gRPC.
+
+    `token_file`, `replay_token_file`: what its owner may use. Format 1."""
 
     format: Literal[1] = 1
     stack: str
     pid: int
     api: str
     serving: str
+    grpc: str = ""
     token_file: str
     replay_token_file: str
 

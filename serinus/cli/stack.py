@@ -25,8 +25,10 @@ DOWN_S = 120.0
 
 def up(
     home: HomeOption = None,
+    *,
     controller_port: Annotated[int, typer.Option(help="Port of the API; 0: any free one.")] = 7410,
     serving_port: Annotated[int, typer.Option(help="Port for requests and labels; 0: any free one.")] = 7411,
+    grpc_port: Annotated[int, typer.Option(help="Port for requests by gRPC; 0: any free one.")] = 0,
     front_doors: Annotated[int, typer.Option(min=1, max=64, help="Processes that answer requests.")] = 2,
     foreground: Annotated[bool, typer.Option("--foreground", help="Stay; Ctrl-C stops the stack.")] = False,
 ) -> None:
@@ -37,6 +39,7 @@ def up(
         why = f"a stack runs in {at.path} already (process {pid})"
         raise AlreadyActive(why, "`serinus status` shows it, `serinus down` stops it, --home FOLDER starts another")
     ports = ["--controller-port", str(controller_port), "--serving-port", str(serving_port)]
+    ports += ["--grpc-port", str(grpc_port)]
     command, env = _local(at, *ports, "--front-doors", str(front_doors))
     if foreground:
         os.chdir(at.path)
@@ -54,7 +57,8 @@ def up(
         )
     stack = local_stack(at)
     console.print(
-        f"[green]ready[/green]  controller {stack.api}   serving {stack.serving}   home {at.path}", soft_wrap=True
+        f"[green]ready[/green]  controller {stack.api}   serving {stack.serving}   grpc {stack.grpc}   home {at.path}",
+        soft_wrap=True,
     )
     console.print(
         "next:  serinus apply -f sla.yaml   serinus push MODEL FOLDER   serinus status   serinus down", soft_wrap=True
@@ -164,6 +168,8 @@ def _show_processes(home: Home, state: StackState | None, alive: bool) -> None:
     title = f"Processes ({state.phase})"
     table(title, ("process", "state", "pid", "restarts", "since", "last ended"), rows)
     console.print(f"logs: {home.logs}", soft_wrap=True)
+    if (stack := home.stack()) is not None and stack.grpc:
+        console.print(f"grpc: {stack.grpc}", soft_wrap=True)
 
 
 def _show_status(said: dict[str, Any]) -> None:
