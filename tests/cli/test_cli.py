@@ -225,6 +225,30 @@ def test_versions_show_their_aliases(run: Run, server: Any) -> None:
     assert json.loads(run("versions", "ads", "--json")[1])["aliases"] == {"stable": 2, "previous": 1}
 
 
+def test_weights_are_shown_set_and_taken_back(run: Run, server: Any) -> None:
+    line = {"number": 3, "weights": {"click": 0.5, "hide": -1.0}, "reason": "sales", "actor": "ann", "at": 1.0}
+    server.on("/v1/models/ads/weights", (200, {"model": "ads", **line, "history": [line]}))
+    code, out, _ = run("weights", "ads")
+    assert code == 0
+    assert "click=0.5 hide=-1" in out
+    assert "sales" in out
+    assert json.loads(run("weights", "ads", "--json")[1])["number"] == 3
+    assert [each.method for each in server.seen] == ["GET", "GET"]
+    assert run("weights", "ads", "click=0.5", "hide=-1", "--reason", "sales")[0] == 0
+    assert run("weights", "ads", "--reset")[0] == 0
+    sent = [each.json for each in server.seen if each.method == "PUT"]
+    assert sent[0] == {"weights": {"click": 0.5, "hide": -1.0}, "reason": "sales", "actor": getpass.getuser()}
+    assert sent[1]["weights"] == {}
+
+
+@pytest.mark.parametrize(
+    "words", [["click"], ["click=x"], ["click=1", "click=2"], ["a=101"], ["a=nan"], ["--reset", "a=1"]]
+)
+def test_weights_that_are_none_are_refused_here(run: Run, server: Any, words: list[str]) -> None:
+    assert run("weights", "ads", *words)[0] == 1
+    assert server.seen == []
+
+
 def test_a_promotion_without_evidence_needs_a_reason(run: Run, server: Any) -> None:
     code, _, err = run("promote", "ads", "2")
     assert code == 1

@@ -96,6 +96,26 @@ def test_an_answer_names_arm_versions_and_fallbacks(client: Client, server: Any)
     assert event_ms_of(uuid.UUID(sent["id"])) == 1_700_000_000_000
 
 
+def test_a_ranking_names_the_candidates_best_first(client: Client, server: Any) -> None:
+    server.on(META, (200, METADATA))
+    weights = {"weights": {"click": 1.0}, "weights_ignored": ["gone"], "request_id": ANSWER["id"]}
+    ranked = {"index": [1, 0], "scores": [0.2, 0.1], "items": ["b", "a"]}
+    said = {**ANSWER, **ranked, "id": "mine", "parameters": {"arm": "stable", "epoch": 3, **weights}}
+    server.on("/v2/models/ads/rank", None, (200, said))
+    answer = client.rank("ads", {"age": 31}, {"price": [1.5, 2.5]}, items=["a", "b"], top=2, entity="u7", timeout_s=0.2)
+    assert [(each.item, each.index, each.score, each.tasks) for each in answer.candidates] == [
+        ("b", 1, 0.2, {"click": 0.1, "buy": 0.3}),
+        ("a", 0, 0.1, {"click": 0.2, "buy": 0.4}),
+    ]
+    assert (answer.id, answer.weights, answer.ignored) == (ANSWER["id"], {"click": 1.0}, ("gone",))
+    assert (answer.fallbacks, answer.epoch) == ({"buy": "stable"}, 3)
+    first, second = [each.json for each in server.asked("/v2/models/ads/rank")]
+    assert first == second
+    assert [(each["name"], each["shape"]) for each in first["inputs"]] == [("age", [1]), ("price", [2])]
+    asked = first["parameters"]
+    assert (asked["items"], asked["top"], asked["timeout"], asked["entity"]) == (["a", "b"], 2, 200_000, "u7")
+
+
 @pytest.mark.parametrize(
     "failure",
     [
