@@ -164,14 +164,19 @@ class RolloutLine(Word):
 
 
 class ReplicaView(Word):
-    """`applied`: model -> epoch. `loaded`, `failed`: by digest. `live`: counts for what waits for replicas."""
+    """`applied`: model -> epoch. `loaded`, `fetched`, `failed`: by digest. `live`: counts for what waits for replicas.
+
+    `resident_bytes`: memory of its process; `free_bytes`: what it may still take; None: not known."""
 
     pool: str
     replica: str
     role: str
     applied: dict[str, int]
     loaded: tuple[str, ...]
+    fetched: tuple[str, ...]
     failed: dict[str, str]
+    resident_bytes: int | None
+    free_bytes: int | None
     seen_at: float
     live: bool
 
