@@ -10,6 +10,16 @@ It speaks HTTP to the controller and to the serving side, and never imports a ro
 """
 
 from serinus.client.client import Client
-from serinus.client.views import Answer, Label, LabelsAnswer, ModelView, Refusal, VersionView
+from serinus.client.views import Answer, Label, LabelsAnswer, ModelView, Ranking, Refusal, VersionView, WeightsView
 
-__all__ = ["Answer", "Client", "Label", "LabelsAnswer", "ModelView", "Refusal", "VersionView"]
+__all__ = [
+    "Answer",
+    "Client",
+    "Label",
+    "LabelsAnswer",
+    "ModelView",
+    "Ranking",
+    "Refusal",
+    "VersionView",
+    "WeightsView",
+]
