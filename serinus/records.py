@@ -108,7 +108,8 @@ class Mark(msgspec.Struct, frozen=True):
     complete_to_ms    label source -> event time up to which the source says that it has sent every label
     complete_at_ms    label source -> wall time at which it said so
     outstanding_ms    event time of the oldest shadow copy not yet recorded or dropped; None when there is none
-    lost              rows that could not be written, and shadow copies that were dropped"""
+    lost              rows that could not be written, and shadow copies that were dropped; "shadow_limited" counts
+                      copies that were never made, for the rate limit of shadow traffic: thinned, not lost"""
 
     writer: str
     wall_ms: int

@@ -4,21 +4,21 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from ray import serve
 
 from serving.applied import Group
 from serving.ask import Output, Tensor
+from serving.autoscaling import BusyMeter, options
 from serving.calls import ShadowBatch
 from serving.frontdoor import Door
 from serving.http import App
 from serving.replicas import Scorer, ShadowScorer
 from serving.settings import Settings
+from serving.throttle import Throttle, yield_the_cpu
 
 APPLICATION = "serinus"
-SHADOW_NICENESS = 10
 COMMON: dict[str, Any] = {
     "ray_actor_options": {"num_cpus": 0},
     "health_check_period_s": 1.0,
@@ -46,6 +46,10 @@ class FrontDoor:
 
         self._door = Door(settings, ask, score)
         self._grpc = GrpcFace(self._door)
+        self._busy = BusyMeter()
+
+    async def record_autoscaling_stats(self) -> dict[str, float]:
+        return self._busy.share()
 
     def __serve_build_asgi_app__(self) -> App:
         return App(self._door)
@@ -76,6 +80,10 @@ class Candidate:
 
     async def __init__(self, settings: Settings) -> None:  # type: ignore[misc]  # Ray Serve awaits it
         self._scorer = Scorer("candidate", settings)
+        self._busy = BusyMeter()
+
+    async def record_autoscaling_stats(self) -> dict[str, float]:
+        return self._busy.share()
 
     async def infer(self, inputs: dict[str, Tensor], groups: tuple[Group, ...]) -> list[Output]:
         return self._scorer.outputs(inputs, groups)
@@ -85,23 +93,22 @@ class Shadow:
     """Scores copies of requests that were answered already, with what the CPU has left."""
 
     async def __init__(self, settings: Settings) -> None:  # type: ignore[misc]  # Ray Serve awaits it
-        for thread in os.listdir("/proc/self/task"):  # niceness is a thread's on Linux; new ones inherit it
-            os.setpriority(os.PRIO_PROCESS, int(thread), SHADOW_NICENESS)
+        yield_the_cpu()
         self._scorer = ShadowScorer(settings)
+        self._throttle = Throttle(settings.shadow_cpu)
 
     async def score(self, batch: ShadowBatch) -> int:
-        return self._scorer.score(batch)
+        async with self._throttle:
+            return self._scorer.score(batch)
 
 
 def application(settings: Settings) -> Any:
     """The application to `serve.run`, under `APPLICATION`."""
     candidate = serve.deployment(
         Candidate, name="Candidate", max_ongoing_requests=4, max_queued_requests=4, **COMMON
-    ).bind(settings)
-    shadow = serve.deployment(Shadow, name="Shadow", max_ongoing_requests=4 * settings.front_doors, **COMMON).bind(
-        settings
+    ).options(**options(settings, *settings.candidates))
+    shadow = serve.deployment(Shadow, name="Shadow", max_ongoing_requests=4 * settings.front_doors[1], **COMMON)
+    front = serve.deployment(FrontDoor, name="FrontDoor", max_ongoing_requests=256, **COMMON).options(
+        **options(settings, *settings.front_doors)
     )
-    front = serve.deployment(
-        FrontDoor, name="FrontDoor", num_replicas=settings.front_doors, max_ongoing_requests=256, **COMMON
-    )
-    return front.bind(settings, candidate, shadow)
+    return front.bind(settings, candidate.bind(settings), shadow.bind(settings))

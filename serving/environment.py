@@ -103,6 +103,7 @@ def prepare(env: MutableMapping[str, str], folder: Path) -> None:
         "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "0.5",
         "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "1",
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "2",
+        "RAY_SERVE_REPLICA_AUTOSCALING_METRIC_PUSH_INTERVAL_S": "2",
         "RAY_SERVE_GRPC_MAX_MESSAGE_SIZE": str(MAX_GRPC_BYTES),
         "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "serving.grpc_fence:middlewares",
         "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(first_port + 192),

@@ -62,7 +62,7 @@ class Door:
         self._settings = settings
         self._marks = Marks(settings.log, self.name, settings.mark_every_s)
         self._canary = CanaryCaller(candidate, settings.candidate_deadline_s, settings.candidate_in_flight)
-        self._shadows = ShadowQueue(shadow, self._marks, settings.shadow_queue)
+        self._shadows = ShadowQueue(shadow, self._marks, settings.shadow_queue, settings.shadow_rps)
         self._predictions = LogWriter(settings.log, "predictions", self.name)
         self._labels = LabelDesk(settings.log, self.name)
         self._tasks: list[asyncio.Task[None]] = []
@@ -108,7 +108,7 @@ class Door:
             slices = slices_of(ask, applied.table.slices)
             latency_us = (time.perf_counter_ns() - began) // 1000
             self._record(asked, outputs, keys, slices, latency_us)
-            if asked.shadow:
+            if asked.shadow and self._shadows.admits(model, ask.rows):
                 groups = applied.groups("stable" if asked.arm == "canary" else "candidate", ask.tasks)
                 self._shadows.put(Copy(applied, groups, ask.inputs, keys, slices, mark.begin(asked.event_ms)))
         finally:
@@ -173,6 +173,7 @@ class Door:
                 "queued": len(self._shadows),
                 "sent": self._shadows.sent,
                 "dropped": self._shadows.dropped,
+                "limited": self._shadows.limited,
                 "failed": self._shadows.failed,
             },
             "lost": {model: dict(self._marks.of(model).lost) for model in models},

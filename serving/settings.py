@@ -20,7 +20,10 @@ class Settings:
     `api`: base URL of the controller. `log`: folder of the logs. `routes_cache`: folder of the last route tables.
     `grpc_port`: 0 means no gRPC.
     `package_cache`: folder of the packages that were fetched, `package_cache_bytes` at most.
-    `memory_reserve_bytes`: memory that loading a package must leave free.
+    `front_doors`, `candidates`: least and most replicas. `busy_target`: share of a CPU that each should take at most;
+    when it takes more, or so little that fewer would do, for the times to scale, their number changes.
+    `shadow_rps`: rows a second that one front door may have shadowed, 0: all. `shadow_cpu`: share of a CPU that shadow
+    scoring takes at most. `memory_reserve_bytes`: memory that loading a package must leave free.
     `replay_token_sha256`: hex digest of the token whose bearer may use any event time; "" means nobody may."""
 
     home: Path
@@ -30,7 +33,11 @@ class Settings:
     pool: str = "default"
     http_port: int = 8000
     grpc_port: int = 0
-    front_doors: int = 1
+    front_doors: tuple[int, int] = (1, 1)
+    candidates: tuple[int, int] = (1, 1)
+    busy_target: float = 0.6
+    scale_up_after_s: float = 10.0
+    scale_down_after_s: float = 300.0
     replay_token_sha256: str = ""
     routes_cache: Path = Path("routes")
     package_cache: Path = Path("fetched")
@@ -39,6 +46,8 @@ class Settings:
     candidate_deadline_s: float = 0.25
     candidate_in_flight: int = 16
     shadow_queue: int = 8192
+    shadow_rps: int = 0
+    shadow_cpu: float = 0.5
     mark_every_s: float = 0.25
     poll_s: float = 25.0
 
@@ -61,7 +70,13 @@ class Settings:
             pool=pool,
             http_port=_whole(env, "SERINUS_HTTP_PORT", 8000, 1, 65_535),
             grpc_port=_whole(env, "SERINUS_GRPC_PORT", 0, 0, 65_535),
-            front_doors=_whole(env, "SERINUS_FRONT_DOORS", 1, 1, 64),
+            front_doors=_range(env, "SERINUS_FRONT_DOORS", 64),
+            candidates=_range(env, "SERINUS_CANDIDATES", 64),
+            busy_target=_whole(env, "SERINUS_BUSY_TARGET_PCT", 60, 1, 100) / 100,
+            scale_up_after_s=_whole(env, "SERINUS_SCALE_UP_AFTER_S", 10, 0, 86_400),
+            scale_down_after_s=_whole(env, "SERINUS_SCALE_DOWN_AFTER_S", 300, 0, 86_400),
+            shadow_rps=_whole(env, "SERINUS_SHADOW_RPS", 0, 0, 999_999),
+            shadow_cpu=_whole(env, "SERINUS_SHADOW_CPU_PCT", 50, 1, 100) / 100,
             replay_token_sha256=replay,
             routes_cache=Path(env.get("SERINUS_ROUTES_CACHE") or home / "routes" / pool).absolute(),
             package_cache=Path(env.get("SERINUS_PACKAGE_CACHE") or home / "fetched" / pool).absolute(),
@@ -80,6 +95,16 @@ def _whole(env: Mapping[str, str], name: str, default: int, low: int, high: int)
     if not re.fullmatch(r"\d{1,6}", text) or not low <= int(text) <= high:
         raise BadInput(f"{name} is {text!r}, expected a whole number from {low} to {high}")
     return int(text)
+
+
+def _range(env: Mapping[str, str], name: str, high: int) -> tuple[int, int]:
+    """`3`, or `1:3` for a number that follows the load."""
+    text = env.get(name, "1")
+    words = text.split(":")
+    numbers = [int(word) for word in words if re.fullmatch(r"\d{1,3}", word)]
+    if len(words) not in (1, 2) or len(numbers) < len(words) or not 1 <= numbers[0] <= numbers[-1] <= high:
+        raise BadInput(f"{name} is {text!r}, expected a whole number from 1 to {high}, or two like 1:4")
+    return numbers[0], numbers[-1]
 
 
 def _url(text: str) -> str:

@@ -14,6 +14,7 @@ from serving.applied import Applied, Group
 from serving.ask import Tensor
 from serving.calls import ShadowBatch
 from serving.marks import Marks
+from serving.throttle import TokenBucket
 
 log = logging.getLogger(__name__)
 BATCH_REQUESTS, BATCH_ROWS = 32, 1024
@@ -54,17 +55,31 @@ class Copy:
 
 
 class ShadowQueue:
-    """`send(batch)` has a batch scored and recorded; returns how many rows could not be recorded."""
+    """`send(batch)` has a batch scored and recorded; returns how many rows could not be recorded.
 
-    def __init__(self, send: SendBatch, marks: Marks, max_copies: int) -> None:
+    `rps`: rows a second that are taken, 0: all."""
+
+    def __init__(self, send: SendBatch, marks: Marks, max_copies: int, rps: int = 0) -> None:
         self._send, self._marks, self._max_copies = send, marks, max_copies
+        self._bucket = TokenBucket(rps) if rps else None
         self._queue: deque[Copy] = deque()
         self._bytes = 0
         self._filled = asyncio.Event()
-        self.dropped = self.failed = self.sent = 0
+        self.dropped = self.failed = self.sent = self.limited = 0
 
     def __len__(self) -> int:
         return len(self._queue)
+
+    def admits(self, model: str, rows: int) -> bool:
+        """Whether the rate limit lets a copy of a request pass; ask before it is made.
+
+        What it keeps out was chosen by the clock alone, whatever the candidate would have answered. So it thins the
+        comparison and favours nobody; it has a count of its own, beside that of copies that were lost."""
+        if self._bucket is None or self._bucket.take(rows):
+            return True
+        self.limited += rows
+        self._marks.of(model).lost["shadow_limited"] += rows
+        return False
 
     def put(self, copy: Copy) -> None:
         """Queue a copy; when there is no room the oldest are dropped, and counted."""
