@@ -70,7 +70,7 @@ class Server:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(20)
+                self.process.wait(60)
         for process in tree:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
