@@ -1,4 +1,4 @@
-"""One supervised process: start, ready line, end, back-off, log."""
+"""One supervised process: start, ready line, pulse, end, back-off, log."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from deploy.processes import MARK, die_with_parent, end, marked
+from deploy.pulse import Pulse
 from deploy.settings import ProcessSpec, ready_line
 from serinus.home import ProcessState
 
@@ -45,6 +46,7 @@ class Child:
         self.state = ProcessState(name=spec.name, state="waiting", since=time.time(), log=str(self.log))
         self.process: subprocess.Popen[bytes] | None = None
         self.failures = 0
+        self._pulse: Pulse | None = None
         self._first_byte, self._read_to = 0, 0
         self._begun_at, self._next_at = 0.0, 0.0
 
@@ -77,13 +79,21 @@ class Child:
         elif self.state.state == "starting":
             if self._said_ready():
                 self._now_is("ready")
+                self._pulse = Pulse(self.spec.live_url, now) if self.spec.live_url else None
             elif now > self._begun_at + self.spec.ready_within_s:
                 self._failed(now, f"was not ready within {self.spec.ready_within_s:.0f} s")
-        elif self.state.state == "ready" and now > self._begun_at + STEADY_S:
-            self.failures = 0
+        elif self.state.state == "ready":
+            if self._pulse is not None:
+                self._pulse.step(now)
+                if (silent_s := self._pulse.silent_s(now)) > self.spec.silent_s:
+                    self._failed(now, f"did not answer for {silent_s:.0f} s")
+                    return
+            if now > self._begun_at + STEADY_S:
+                self.failures = 0
 
     def stop(self, grace_s: float) -> int:
         """End it and all that it started. Gives how many processes had to be killed after `grace_s`."""
+        self._forget_pulse()
         killed = 0
         if self.process is not None:
             self._now_is("stopping", pid=self.process.pid)
@@ -105,6 +115,7 @@ class Child:
             return "\n".join(file.read().decode(errors="replace").splitlines()[-lines:])
 
     def _failed(self, now: float, why: str) -> None:
+        self._forget_pulse()
         if self.process is not None:
             if self.process.poll() is None:
                 self.process.kill()
@@ -113,6 +124,11 @@ class Child:
         self.failures += 1
         self._next_at = now + backoff_s(self.failures)
         self._now_is("backing_off", ended=why, restarts=self.state.restarts + 1)
+
+    def _forget_pulse(self) -> None:
+        if self._pulse is not None:
+            self._pulse.close()
+            self._pulse = None
 
     def _end_rest(self, grace_s: float) -> int:
         """End what the process left behind: its group, and whoever carries its mark."""

@@ -20,7 +20,7 @@ from serinus.home import Home, StackState
 REPOSITORY = Path(__file__).parents[2]
 
 STAND_IN = """
-import json, os, signal, subprocess, sys, time
+import http.server, json, os, signal, subprocess, sys, threading, time
 from pathlib import Path
 name = {name!r}
 habits = os.environ.get("STAND_IN_" + name.upper(), "").split()
@@ -32,6 +32,16 @@ signal.signal(signal.SIGTERM, signal.SIG_IGN if "stubborn" in habits else lambda
 if "family" in habits:
     loop = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
     subprocess.Popen([sys.executable, "-c", loop], start_new_session=True)
+class Live(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+    def log_message(self, *_):
+        pass
+port = {{"controller": "SERINUS_CONTROLLER_PORT", "serving": "SERINUS_HTTP_PORT"}}.get(name)
+if port:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ[port])), Live)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
 print("some other line", flush=True)
 if "mute" not in habits:
     print(json.dumps({{"ready": {{"name": name}}}}), flush=True)

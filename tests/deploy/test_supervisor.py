@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import stat
+import time
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,42 @@ def test_a_process_that_dies_is_started_again_and_counted(stack: Stack, wait_for
     assert "SIGKILL" in serving.ended
     assert [each.restarts for each in stack.state.processes] == [0, 1, 0]
     assert stack.home.stack() is not None
+
+
+@pytest.mark.parametrize("name", ["controller", "serving"])
+def test_a_process_that_hangs_is_started_again(stack: Stack, wait_for: Any, name: str) -> None:
+    stack.env["SERINUS_SILENT_S"] = "5"
+    stack.up()
+    first = stack.pid(name)
+    os.kill(first, signal.SIGSTOP)  # it takes connections still, and never answers
+
+    def found() -> Any:
+        return next(each for each in stack.state.processes if each.name == name)
+
+    wait_for(lambda: found().pid not in {None, first} and found().state == "ready")
+    assert "did not answer for" in found().ended
+    assert [each.restarts for each in stack.state.processes] == [
+        int(each.name == name) for each in stack.state.processes
+    ]
+
+
+def test_a_supervisor_that_was_stopped_itself_suspects_nobody(stack: Stack, wait_for: Any) -> None:
+    stack.env["SERINUS_SILENT_S"] = "1"
+    supervisor = stack.up()
+    os.kill(supervisor.pid, signal.SIGSTOP)
+    time.sleep(4.0)
+    os.kill(supervisor.pid, signal.SIGCONT)
+    asked = time.monotonic()
+    wait_for(lambda: time.monotonic() > asked + 4.0)
+    assert [each.restarts for each in stack.state.processes] == [0, 0, 0]
+
+
+def test_how_long_a_process_may_hang_is_a_whole_number(stack: Stack) -> None:
+    stack.env["SERINUS_SILENT_S"] = "soon"
+    supervisor = stack.start()
+    _, said = supervisor.communicate(timeout=120)
+    assert supervisor.returncode == 1
+    assert "SERINUS_SILENT_S" in said
 
 
 def test_what_a_dead_process_left_is_ended_before_it_is_started_again(stack: Stack, wait_for: Any) -> None:
