@@ -85,6 +85,9 @@ class Candidate:
     async def record_autoscaling_stats(self) -> dict[str, float]:
         return self._busy.share()
 
+    async def check_health(self) -> None:
+        self._scorer.check()
+
     async def infer(self, inputs: dict[str, Tensor], groups: tuple[Group, ...]) -> list[Output]:
         return self._scorer.outputs(inputs, groups)
 
@@ -96,6 +99,9 @@ class Shadow:
         yield_the_cpu()
         self._scorer = ShadowScorer(settings)
         self._throttle = Throttle(settings.shadow_cpu)
+
+    async def check_health(self) -> None:
+        self._scorer.check()
 
     async def score(self, batch: ShadowBatch) -> int:
         async with self._throttle:

@@ -18,16 +18,20 @@ log = logging.getLogger(__name__)
 Call = Callable[[dict[str, Tensor], tuple[Group, ...]], Awaitable[list[Output]]]
 TRIPS_AFTER = 5
 REST_S = 1.0
-NEAR_REST_S = 10.0
-"""A try in the front door delays whoever waits there, so it is made less often than one in the candidate's process."""
+NEAR_REST_S, MAX_NEAR_REST_S = 10.0, 600.0
+"""A try in the front door delays whoever waits there, so it is made less often than one in the candidate's process,
+and each time that it fails only after twice the time."""
 MAX_REMEMBERED = 256
 
 
 class _Breaker:
-    """After `trips_after` failures in a row it opens for `rest_s`; then one call probes while the others stay away."""
+    """After 5 failures in a row it opens for `rest_s`; then one call probes while the others stay away.
 
-    def __init__(self, trips_after: int, rest_s: float) -> None:
-        self._trips_after, self._rest_s = trips_after, rest_s
+    A probe that fails doubles the rest, up to `max_rest_s`."""
+
+    def __init__(self, rest_s: float, max_rest_s: float) -> None:
+        self._first_rest_s = self._rest_s = rest_s
+        self._max_rest_s = max_rest_s
         self._failures = 0
         self._open_until = 0.0
 
@@ -36,20 +40,22 @@ class _Breaker:
         now = time.monotonic()
         if now < self._open_until:
             return False
-        if self._failures >= self._trips_after:
+        if self._failures >= TRIPS_AFTER:
             self._open_until = now + self._rest_s
         return True
 
     def succeeded(self) -> None:
-        self._failures, self._open_until = 0, 0.0
+        self._failures, self._open_until, self._rest_s = 0, 0.0, self._first_rest_s
 
     def failed(self, weight: int = 1) -> bool:
         """Returns whether it opens by this failure, having been closed."""
         before, self._failures = self._failures, self._failures + weight
-        if self._failures < self._trips_after:
+        if self._failures < TRIPS_AFTER:
             return False
+        if before >= TRIPS_AFTER:
+            self._rest_s = min(2 * self._rest_s, self._max_rest_s)
         self._open_until = max(self._open_until, time.monotonic() + self._rest_s)
-        return before < self._trips_after
+        return before < TRIPS_AFTER
 
 
 _Breakers = OrderedDict[tuple[str, ...], _Breaker]
@@ -85,7 +91,7 @@ class CanaryCaller:
         return found
 
     async def _try(self, inputs: dict[str, Tensor], groups: tuple[Group, ...]) -> list[Output] | None:
-        breaker = _of(self._far, groups, TRIPS_AFTER, REST_S)
+        breaker = _of(self._far, groups, REST_S, REST_S)
         if self._in_flight >= self._limit or not breaker.lets_through():
             return None
         self.calls += 1
@@ -107,7 +113,7 @@ class CanaryCaller:
         """The candidate's outputs, computed in this process, or None when its process must be asked instead.
 
         One run that takes longer than the deadline is enough: everybody else here waits for it."""
-        breaker = _of(self._near, groups, TRIPS_AFTER, NEAR_REST_S)
+        breaker = _of(self._near, groups, NEAR_REST_S, MAX_NEAR_REST_S)
         if not breaker.lets_through():
             return None
         began = time.monotonic()
@@ -131,11 +137,11 @@ class CanaryCaller:
             log.warning("version %s, a candidate, is left alone for a while: %r", versions, error)
 
 
-def _of(kept: _Breakers, groups: tuple[Group, ...], trips_after: int, rest_s: float) -> _Breaker:
+def _of(kept: _Breakers, groups: tuple[Group, ...], rest_s: float, max_rest_s: float) -> _Breaker:
     key = tuple(group.digest for group in groups)
     breaker = kept.get(key)
     if breaker is None:
-        breaker = kept[key] = _Breaker(trips_after, rest_s)
+        breaker = kept[key] = _Breaker(rest_s, max_rest_s)
         while len(kept) > MAX_REMEMBERED:
             kept.popitem(last=False)
     return breaker

@@ -11,6 +11,7 @@ from serving.applied import Group, run
 from serving.ask import Output, Tensor
 from serving.calls import ShadowBatch
 from serving.frontdoor import writer_name
+from serving.memory_bound import MemoryBound
 from serving.recorder import LogWriter, partition_of
 from serving.routes_follower import Follower
 from serving.rows import frames
@@ -24,6 +25,7 @@ class Scorer:
 
     def __init__(self, role: ReplicaRole, settings: Settings) -> None:
         self.name = writer_name(role)
+        self._memory = MemoryBound(settings.candidate_memory_bytes)
         self.follower = Follower(role, self.name, settings)
         self._following = asyncio.create_task(self.follower.run())
 
@@ -32,6 +34,12 @@ class Scorer:
         if self._following.done():
             raise RuntimeError("this process no longer follows the routes")
         return run(self.follower.engines, inputs, groups)
+
+    def check(self) -> None:
+        """Raises when this process should be replaced by a fresh one: Ray Serve asks every second."""
+        self._memory.check()
+        if self._following.done():
+            raise RuntimeError("this process no longer follows the routes")
 
 
 class ShadowScorer(Scorer):

@@ -24,6 +24,9 @@ class Settings:
     when it takes more, or so little that fewer would do, for the times to scale, their number changes.
     `shadow_rps`: rows a second that one front door may have shadowed, 0: all. `shadow_cpu`: share of a CPU that shadow
     scoring takes at most. `memory_reserve_bytes`: memory that loading a package must leave free.
+    `candidate_memory_bytes`: what a Candidate or Shadow may take beyond what it has at its start; 0: half of what is
+    free then.
+    `spool_bytes`: memory of each front door for rows that wait for the disk.
     `replay_token_sha256`: hex digest of the token whose bearer may use any event time; "" means nobody may."""
 
     home: Path
@@ -43,12 +46,14 @@ class Settings:
     package_cache: Path = Path("fetched")
     package_cache_bytes: int = 20 << 30
     memory_reserve_bytes: int = 256 << 20
+    candidate_memory_bytes: int = 0
     candidate_deadline_s: float = 0.25
     candidate_in_flight: int = 16
     shadow_queue: int = 8192
     shadow_rps: int = 0
     shadow_cpu: float = 0.5
     mark_every_s: float = 0.25
+    spool_bytes: int = 16 << 20
     poll_s: float = 25.0
 
     @classmethod
@@ -82,6 +87,8 @@ class Settings:
             package_cache=Path(env.get("SERINUS_PACKAGE_CACHE") or home / "fetched" / pool).absolute(),
             package_cache_bytes=_whole(env, "SERINUS_PACKAGE_CACHE_MB", 20_480, 1, 999_999) << 20,
             memory_reserve_bytes=_whole(env, "SERINUS_MEMORY_RESERVE_MB", 256, 0, 999_999) << 20,
+            candidate_memory_bytes=_whole(env, "SERINUS_CANDIDATE_MEMORY_MB", 0, 0, 999_999) << 20,
+            spool_bytes=_whole(env, "SERINUS_SPOOL_MB", 16, 1, 4096) << 20,
             candidate_deadline_s=_whole(env, "SERINUS_CANDIDATE_DEADLINE_MS", 250, 1, 60_000) / 1000,
         )
 
