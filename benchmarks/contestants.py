@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,7 +85,7 @@ def _mlserver(port: int, env: dict[str, str], models: Mapping[str, Path]) -> Ser
     """`parallel_workers: 0` runs the model in the process that answers, as all others do; it is the faster setting."""
     python = python_of("mlserver")
     server_port, metrics_port = free_port(), free_port()
-    folder = Path(subprocess.run(["mktemp", "-d"], capture_output=True, text=True, check=True).stdout.strip())
+    folder = Path(tempfile.mkdtemp(prefix="serinus-bench-mlserver-"))
     settings = {"http_port": port, "grpc_port": server_port, "metrics_port": metrics_port, "host": "127.0.0.1"}
     (folder / "settings.json").write_text(json.dumps({**settings, "parallel_workers": 0, "debug": False}))
     for model in models:
@@ -92,7 +93,7 @@ def _mlserver(port: int, env: dict[str, str], models: Mapping[str, Path]) -> Ser
         described = {"name": model, "implementation": "ml_app.Runtime"}
         (folder / model / "model-settings.json").write_text(json.dumps(described))
     command = [str(Path(python).with_name("mlserver")), "start", str(folder)]
-    return Server("mlserver", command, {**env, "PYTHONPATH": str(PEERS)}, port)
+    return Server("mlserver", command, {**env, "PYTHONPATH": str(PEERS)}, port, folder)
 
 
 def _bentoml(port: int, env: dict[str, str], _models: Mapping[str, Path]) -> Server:

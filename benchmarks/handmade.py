@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from serinus.inspect import inspect_package
 from serinus.package import read_manifest, write_manifest
 
 ITEM_WIDTH, JOINT = 32, 64
+Sample = dict[str, npt.NDArray[Any]]
 
 
 @dataclass
@@ -28,13 +30,13 @@ class Draft:
     inputs: list[dict[str, Any]]
     parts: list[dict[str, Any]] = field(default_factory=list)
 
-    def add(self, name: str, role: str, model: bytes, reads: list[str], gives: str, cache: bool = False) -> None:
+    def add(self, name: str, role: str, model: bytes, reads: list[str], gives: str, *, cache: bool = False) -> None:
         (self.folder / "parts").mkdir(parents=True, exist_ok=True)
         (self.folder / f"parts/{name}.onnx").write_bytes(model)
         made = {"name": name, "role": role, "file": f"parts/{name}.onnx", "inputs": reads, "outputs": [gives]}
         self.parts.append({**made, "cache": cache})
 
-    def write(self, sample: dict[str, npt.NDArray[Any]]) -> None:
+    def write(self, sample: Sample) -> None:
         tasks = [
             {"name": part["name"], "kind": "binary", "output": part["outputs"][0], "base_rate": 0.3}
             for part in self.parts
@@ -45,7 +47,9 @@ class Draft:
         self._finish(tasks, sample, outputs)
         inspect_package(self.folder)
 
-    def _finish(self, tasks: list[dict[str, Any]], sample: dict[str, npt.NDArray[Any]], outputs: dict[str, Any]) -> None:
+    def _finish(
+        self, tasks: list[dict[str, Any]], sample: dict[str, npt.NDArray[Any]], outputs: dict[str, Any]
+    ) -> None:
         inputs = {name: values.tolist() for name, values in sample.items()}
         (self.folder / "sample.json").write_text(json.dumps({"inputs": inputs, "outputs": outputs}))
         (self.folder / "baseline.json").write_text(json.dumps({"tasks": {task["name"]: {} for task in tasks}}))
@@ -56,7 +60,7 @@ def layers(name: str, read: str, gives: str, sizes: list[int], last: str = "Relu
     """Linear layers of these sizes with Relu between them; a `last` of Sigmoid gives [n], of one column."""
     random = np.random.default_rng(len(name) + sum(sizes))
     nodes, constants, tensor = [], dict[str, npt.NDArray[Any]](), read
-    for at, (width, size) in enumerate(zip(sizes, sizes[1:], strict=False)):
+    for at, (width, size) in enumerate(pairwise(sizes)):
         constants[f"w{at}"] = (random.normal(size=(width, size)) * np.sqrt(2 / width)).astype(np.float32)
         constants[f"b{at}"] = np.zeros(size, np.float32)
         kind = last if at == len(sizes) - 2 else "Relu"

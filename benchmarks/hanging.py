@@ -24,7 +24,7 @@ def run(report: Report, options: Options) -> None:
     stack = Stack()
     try:
         heads = {task: {"label_window_s": 60, "absent": "negative"} for task in ("click", "like", "share")}
-        heads["buy"] = {**heads["click"], "head": {"budget_ms": BUDGET_MS, "fallback": "base_rate"}}  # type: ignore[dict-item]
+        heads["buy"] = {**heads["click"], "head": {"budget_ms": BUDGET_MS, "fallback": "base_rate"}}
         stack.serve(models, {"tasks": heads})
         for connections in (1, 4):
             lanes = [
@@ -54,7 +54,7 @@ def _requests(model: str, share: float) -> list[tuple[str, bytes]]:
 
 
 def _hangs(stack: Stack) -> str:
-    """Why the measurement makes no sense, or "": one hanging request must be answered, by a fallback for `buy` alone."""
+    """Why the measurement makes no sense, or "": a hanging request must be answered, `buy` by a fallback."""
     path, request = _requests("hanging-2", 1.0)[0]
     try:
         outputs = orjson.loads(post(stack.port, path, request, timeout_s=5.0))["outputs"]

@@ -71,7 +71,7 @@ def load(port: int, requests: Sequence[tuple[str, bytes]], connections: int, sec
             lua = str(HERE.with_suffix(".lua"))
             command = ["wrk", *each, "-s", lua, f"http://127.0.0.1:{port}", "--", str(file)]
         else:
-            command = [sys.executable, str(HERE), str(port), str(connections), str(seconds), str(file)]
+            command = [sys.executable, "-P", str(HERE), str(port), str(connections), str(seconds), str(file)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 60, check=False)
     if done.returncode:
         raise RuntimeError(f"the load generator failed: {done.stdout[-500:]}{done.stderr[-500:]}")
@@ -80,7 +80,7 @@ def load(port: int, requests: Sequence[tuple[str, bytes]], connections: int, sec
 
 def ceiling(connections: int, seconds: float) -> float:
     """Requests a second of this generator against a server that only says `{}`."""
-    command = [sys.executable, str(HERE), "--trivial"]
+    command = [sys.executable, "-P", str(HERE), "--trivial"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         try:
@@ -116,7 +116,7 @@ class Connection(asyncio.Protocol):
         self.buffer.clear()
         self.ask()
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         if not self.run.over:
             self.run.errors += 1
             self.run.over = True

@@ -1,4 +1,4 @@
-"""The packages that are served: made once, kept in a temporary folder under a name that tells what they were made of."""
+"""The packages that are served: made once, kept in a temporary folder under names that tell what they are made of."""
 
 from __future__ import annotations
 
@@ -36,7 +36,9 @@ def cache() -> Path:
 
 def kept(name: str, make: Callable[[Path], object], *sources: Path) -> Path:
     """The package `name`, made now if this version of `sources` has not made it yet."""
-    read = sorted(path for each in (Path(__file__), *sources) for path in ([each] if each.is_file() else each.glob("*.py")))
+    read = sorted(
+        path for each in (Path(__file__), *sources) for path in ([each] if each.is_file() else each.glob("*.py"))
+    )
     mark = hashlib.sha256(b"".join(path.read_bytes() for path in read)).hexdigest()[:12]
     folder = cache() / f"{name}-{mark}"
     if not (folder / "manifest.json").is_file():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -32,9 +33,11 @@ def free_port() -> int:
 class Server:
     """A process in a session of its own, with a folder for its output."""
 
-    def __init__(self, name: str, command: Sequence[str], env: Mapping[str, str], port: int) -> None:
+    def __init__(
+        self, name: str, command: Sequence[str], env: Mapping[str, str], port: int, folder: Path | None = None
+    ) -> None:
         self.name, self.port = name, port
-        self.folder = Path(tempfile.mkdtemp(prefix=f"serinus-bench-{name}-"))
+        self.folder = folder or Path(tempfile.mkdtemp(prefix=f"serinus-bench-{name}-"))
         self.output = (self.folder / "output.txt").open("wb")
         self.process = subprocess.Popen(
             command, env={**os.environ, **env}, cwd=self.folder, stdout=self.output, stderr=self.output,
@@ -65,7 +68,7 @@ class Server:
         return cpu_s(self.tree())
 
     def stop(self) -> None:
-        """End it and what it started, by their ids."""
+        """End it and what it started, by their ids, and remove its folder."""
         tree = self.tree()
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
@@ -76,6 +79,7 @@ class Server:
                 process.kill()
         self.process.wait(10)
         self.output.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def cpu_s(processes: Sequence[psutil.Process]) -> float:
@@ -90,7 +94,7 @@ def cpu_s(processes: Sequence[psutil.Process]) -> float:
 def post(port: int, path: str, body: bytes, timeout_s: float = 10.0) -> bytes:
     """The body of the answer. Raises OSError (with the answer's text, when it is not 2xx)."""
     headers = {"content-type": "application/json"}
-    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", body, headers)  # noqa: S310
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", body, headers)
     try:
         with urllib.request.urlopen(request, timeout=timeout_s) as answer:  # noqa: S310
             return bytes(answer.read())
@@ -99,5 +103,5 @@ def post(port: int, path: str, body: bytes, timeout_s: float = 10.0) -> bytes:
 
 
 def get(port: int, path: str) -> bytes:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:  # noqa: S310
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
         return bytes(answer.read())

@@ -6,12 +6,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.bodies import CANDIDATES, OF_A_CANDIDATE, candidates, rankings
+from benchmarks.bodies import CANDIDATES, candidates, rankings
 from benchmarks.field import Field, by_name, rate_table
 from benchmarks.options import Options
+from benchmarks.peers.onnx_package import OnnxPackage
 from benchmarks.report import Report
 from benchmarks.rounds import Lane, measure, settle
-from benchmarks.peers.onnx_package import OnnxPackage
 
 MODELS = ("towers", "flights", "dense")
 

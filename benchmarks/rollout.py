@@ -14,18 +14,21 @@ from benchmarks.processes import NotThere
 from benchmarks.report import Report, Table
 from benchmarks.rounds import Lane, measure
 from benchmarks.stack import Stack
-from serinus.client import Client
+from serinus.client import Client, Label
 from serinus.rollouts import Phase, Plan, Step
 
 CANARY_BP, SHADOW_BP, DAY_S = 100, 1_000, 86_400
-REPLAYED_MIN, PER_MINUTE, WITHIN_S = 30, 20, 150.0
+REPLAYED_MIN, PER_MINUTE, ROWS, WITHIN_S = 40, 25, 16, 180.0
+TASK = "dep_late"
+SLA = {"tick_s": 60, "freeze_scores": 200, "guards": [{"task": TASK, "metric": "log_loss", "margin": 10}]}
+"""One guard that needs little data: the rollout has to be there, not to be judged."""
 
 
 def run(report: Report, options: Options) -> None:
     """Two models of one pool with the same stable version; one of them has a rollout going on."""
     stack = Stack()
     try:
-        stack.serve({"resting": flights(), "rolling": flights()}, {"tick_s": 60, "freeze_scores": 200})
+        stack.serve({"resting": flights(), "rolling": flights()}, SLA)
         _roll(stack)
         requests = singles("flights", flights())
         for connections in (1, 16):
@@ -37,9 +40,8 @@ def run(report: Report, options: Options) -> None:
             columns = ["", "req/s", "p50 ms", "p99 ms", "CPU us/req", "req/s: times", "errors"]
             table = Table(f"flights, 1 % canary and 10 % shadow, {connections} connections", columns)
             for lane in lanes:
-                times = lane.times(lanes[0])
-                row = [lane.name, lane.rate, lane.p50_ms, lane.p99_ms, lane.cpu_us, times, lane.errors]
-                table.rows.append(row)
+                figures = lane.rate, lane.p50_ms, lane.p99_ms, lane.cpu_us, lane.times(lanes[0])
+                table.rows.append([lane.name, *figures, lane.errors])
             report.table(table)
             errors = sum(lane.errors for lane in lanes)
             report.target(f"rollout going on, c={connections}, failed requests", errors, 0, "", at_least=False)
@@ -70,11 +72,16 @@ def _roll(stack: Stack) -> None:
 
 
 def _one_minute(client: Client, at_ms: int) -> None:
-    """A minute of the past: some requests, and word that its labels are in (none came: all are negative)."""
+    """A minute of the past: some requests and their labels, drawn at random: the evidence shall begin, not decide."""
+    random = np.random.default_rng(at_ms)
+    labels = []
     for number in range(PER_MINUTE):
-        rows = rows_of("flights", 16, at_ms // 1000 + number)
-        client.infer("rolling", _lists(rows), event_time_ms=at_ms + 50 * number, entity=f"e-{number}")
-    client.labels("rolling", [], ("benchmark", at_ms))
+        rows = rows_of("flights", ROWS, at_ms // 1000 + number)
+        entity = f"{at_ms}-{number}"
+        answer = client.infer("rolling", _lists(rows), event_time_ms=at_ms + 50 * number, entity=entity)
+        late = np.flatnonzero(random.random(ROWS) < 0.5).tolist()
+        labels += [Label(answer.id, TASK, 1, index, at_ms + 1_000) for index in late]
+    client.labels("rolling", labels, ("benchmark", at_ms + 2_000))
 
 
 def _lists(rows: Rows) -> dict[str, list[Any]]:

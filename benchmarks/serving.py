@@ -29,12 +29,12 @@ def main() -> int:
     report.table(limits)
     if not set(chosen).isdisjoint(TOGETHER):
         with Field() as field:
-            for name in TOGETHER:
+            for name, together in TOGETHER.items():
                 if name in chosen:
-                    TOGETHER[name](field, report, options)
-    for name in ALONE:
+                    together(field, report, options)
+    for name, alone in ALONE.items():
         if name in chosen:
-            ALONE[name](report, options)
+            alone(report, options)
     report.finish(options.json)
     return 0
 

@@ -74,7 +74,9 @@ def _four(report: Report, options: Options, servers: Servers) -> None:
         together, apart = lanes
         cheaper = len(TASKS) * apart.cpu_us / together.cpu_us
         faster = len(TASKS) * together.times(apart)
-        table.rows.append([f"{name}: one model of 4 tasks", together.rate, together.cpu_us, f"{cheaper:.2f}x", f"{faster:.2f}x"])
+        table.rows.append(
+            [f"{name}: one model of 4 tasks", together.rate, together.cpu_us, f"{cheaper:.2f}x", f"{faster:.2f}x"]
+        )
         cost = len(TASKS) * apart.cpu_us
         table.rows.append([f"{name}: 4 models of one task", apart.rate / len(TASKS), cost, "", ""])
         if name == "Serinus":
@@ -103,5 +105,3 @@ def _curve(report: Report, options: Options, servers: Servers) -> None:
             row += [lane.rate, lane.cpu_us, f"{count * alone.cpu_us / lane.cpu_us:.2f}x"]
         table.rows.append(row)
     report.table(table)
-
-

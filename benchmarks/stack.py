@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 import urllib.error
@@ -81,3 +82,4 @@ class Stack(Server):
         if hasattr(self, "client"):
             self.client.close()
         super().stop()
+        shutil.rmtree(self.home.path, ignore_errors=True)

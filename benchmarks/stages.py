@@ -1,0 +1,58 @@
+"""From a sampled call stack to the stage of a request that it belongs to."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+STAGES: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("ONNX Runtime", ("onnxruntime",)),
+    ("shadow copies", ("serving/shadowing", "serving/throttle")),
+    (
+        "record: rows into the log",
+        ("serving/recorder", "serving/rows", "serving/marks", "serving/spool", "serinus/records"),
+    ),
+    ("render: the answer's JSON", ("render (serving/", "serving/compression")),
+    ("checks: inputs against the model", ("check (serving/ask", "_tensor (serving/ask", "_array (serving/ask")),
+    ("checks: id, event time", ("identify (serving/ask", "serving/event_times", "serinus/ids")),
+    ("parse: the body's JSON", ("parse (serving/protocol", "serving/binary")),
+    ("split: arm, canary", ("serving/assignment", "serving/canary", "serving/breaker")),
+    (
+        "engine: parts in order, budgets, cache",
+        tuple(
+            f"serving/{name}.py"
+            for name in (
+                *("engine", "applied", "process", "plan", "steps", "head", "heads", "watchdog"),
+                *("encoder_cache", "last_good", "workers", "breaker"),
+            )
+        ),
+    ),
+    (
+        "labels, routes",
+        ("serving/labels", "serving/label_", "serving/routes_", "serving/membership", "serving/replicas"),
+    ),
+    ("the door's own code", ("serving/",)),
+    ("uvicorn", ("uvicorn/",)),
+    ("Ray Serve", ("ray/serve/", "starlette/")),
+    ("Ray", ("ray/",)),
+    ("event loop, sockets", ("asyncio/", "uvloop", "selectors.py")),
+)
+"""Stage and what marks it, in the order in which a stack's frames are asked, the innermost frame first."""
+
+
+def stage_of(frames: list[str]) -> str:
+    """`frames`: outermost first, each `function (file:line)`. The innermost frame that belongs to a stage decides."""
+    for frame in reversed(frames):
+        for stage, marks in STAGES:
+            if any(mark in frame for mark in marks):
+                return stage
+    return "other"
+
+
+def by_stage(raw: str) -> Counter[str]:
+    """Samples by stage, of py-spy's raw format: `frame;frame;frame count` a line."""
+    found: Counter[str] = Counter()
+    for line in raw.splitlines():
+        stack, _, count = line.rpartition(" ")
+        if stack:
+            found[stage_of(stack.split(";"))] += int(count)
+    return found
