@@ -105,7 +105,7 @@ def prepare(env: MutableMapping[str, str], folder: Path) -> None:
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "2",
         "RAY_SERVE_REPLICA_AUTOSCALING_METRIC_PUSH_INTERVAL_S": "2",
         "RAY_SERVE_GRPC_MAX_MESSAGE_SIZE": str(MAX_GRPC_BYTES),
-        "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "serving.grpc_fence:middlewares",
+        "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "serving.shortcut:middlewares",
         "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(first_port + 192),
         "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": str(first_port + 193),
         "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(first_port),

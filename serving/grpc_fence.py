@@ -20,8 +20,3 @@ def keep_grpc_near() -> None:
 
     default_impl.add_grpc_address = add
 
-
-def middlewares() -> list[Any]:
-    """What Ray Serve calls in every process of it that will listen, before it does. Adds no middleware."""
-    keep_grpc_near()
-    return []

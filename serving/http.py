@@ -10,8 +10,10 @@ from typing import Any
 import orjson
 
 from serinus.errors import BadInput, NotFound, SerinusError
+from serving import shortcut
 from serving.ask import MAX_BODY_BYTES
 from serving.frontdoor import Door
+from serving.label_calls import body_of
 from serving.protocol import parse, render
 from serving.ranking import rank
 
@@ -45,6 +47,8 @@ class App:
             )
             status, body, kind = 500, orjson.dumps(failure.problem()), PROBLEM
         headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode())]
+        if status == 503:
+            headers.append((b"retry-after", b"1"))
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
@@ -53,8 +57,10 @@ class App:
             message = await receive()
             if message["type"] == "lifespan.startup":
                 await self._door.start()
+                shortcut.open_to(self)
                 await send({"type": "lifespan.startup.complete"})
             elif message["type"] == "lifespan.shutdown":
+                shortcut.close()
                 await self._door.stop()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
@@ -75,7 +81,8 @@ class App:
             return 200, orjson.dumps(self._door.describe(model))
         if path == "/v1/labels":
             _expect(method, "POST", path)
-            return 200, await self._door.labels(await read_body(scope, receive), _authorization(scope))
+            kind, query = _header(scope, b"content-type"), scope["query_string"]
+            return 200, await self._door.labels(kind, query, body_of(receive), _authorization(scope))
         _expect(method, "GET", path)
         return self._about(path)
 
