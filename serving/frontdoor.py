@@ -8,14 +8,12 @@ import logging
 import os
 import time
 import uuid
-from collections.abc import Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-
 from serinus import __version__
-from serinus.errors import BadInput, NotFound, Unavailable
+from serinus.errors import BadInput, NotFound
 from serinus.ids import uuid7
 from serinus.records import Arm
 from serving.applied import Applied
@@ -24,9 +22,9 @@ from serving.assignment import arm_of, bucket_of, shadowed, shares
 from serving.canary import Call, CanaryCaller, canary_outputs
 from serving.chosen import Choose, taken
 from serving.event_times import EventTimes, holds_token
-from serving.labels import Job, LabelDesk, parse_labels
+from serving.label_calls import LabelCalls
 from serving.marks import Marks
-from serving.recorder import LogWriter, partition_of
+from serving.recording import Recorder
 from serving.routes_follower import Follower
 from serving.rows import frames, slices_of
 from serving.settings import Settings
@@ -60,11 +58,11 @@ class Door:
         self.name = writer_name("front")
         self.follower = Follower("front", self.name, settings)
         self._settings = settings
-        self._marks = Marks(settings.log, self.name, settings.mark_every_s)
+        self._recorder = Recorder(settings.log, self.name, settings.spool_bytes)
+        self._marks = Marks(self._recorder, self.name, settings.mark_every_s)
         self._canary = CanaryCaller(candidate, settings.candidate_deadline_s, settings.candidate_in_flight)
         self._shadows = ShadowQueue(shadow, self._marks, settings.shadow_queue, settings.shadow_rps)
-        self._predictions = LogWriter(settings.log, "predictions", self.name)
-        self._labels = LabelDesk(settings.log, self.name)
+        self._labels = LabelCalls(settings.log, self.name, self.applied, self._marks)
         self._tasks: list[asyncio.Task[None]] = []
         self._answered = 0
 
@@ -82,9 +80,9 @@ class Door:
             task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._labels.close()
+        await self._labels.pipe.close()
         await self._marks.write_all(durable=True)
-        self._predictions.close()
+        await self._recorder.close()
 
     async def infer(self, applied: Applied, ask: Ask, authorization: bytes, choose: Choose | None = None) -> Answer:
         """Answer one checked request; its rows are in the log before this returns. Raises SerinusError.
@@ -118,23 +116,11 @@ class Door:
         shown = [output for output in outputs if output.task in answered]
         return Answer(asked.identity, ask.said, asked.arm, applied.table, shown, ask.rows)
 
-    async def labels(self, body: bytes, authorization: bytes) -> bytes:
+    async def labels(
+        self, content_type: bytes, query: bytes, chunks: AsyncIterator[bytes], authorization: bytes
+    ) -> bytes:
         """Take labels; what is accepted, and `complete_to`, is on disk before this returns. Raises SerinusError."""
-        call = parse_labels(body)
-        applied = self.applied(call.model)
-        times = self._times(authorization)
-        tasks = {name: None for manifest in applied.manifests.values() for name in manifest.task_names}
-        job = Job(call.model, call.labels, tasks, times)
-        if call.complete_to is not None:
-            _bounded(times, call.complete_to.event_ms, "complete_to.event_ms")
-        await self._labels.accept(job)
-        if call.complete_to is not None:
-            self._marks.of(call.model).complete(call.complete_to.source, call.complete_to.event_ms, _wall_ms())
-            try:
-                await self._marks.write(call.model, durable=True)
-            except OSError as error:
-                raise Unavailable(f"complete_to cannot be written: {error}", "send the same call again") from error
-        return msgspec.json.encode({"accepted": job.accepted, "refused": job.refused})
+        return await self._labels.take(content_type, query, chunks, self._times(authorization))
 
     @property
     def ready(self) -> bool:
@@ -176,6 +162,7 @@ class Door:
                 "limited": self._shadows.limited,
                 "failed": self._shadows.failed,
             },
+            "recorder": self._recorder.status(),
             "lost": {model: dict(self._marks.of(model).lost) for model in models},
             "outstanding_ms": {model: self._marks.of(model).outstanding_ms for model in models},
         }
@@ -210,7 +197,7 @@ class Door:
         slices: list[dict[str, str]],
         latency_us: int,
     ) -> None:
-        """Append the rows of an answer by one write. A failing disk does not stop the answer: the rows are counted."""
+        """Hand the rows of an answer to the spool; what it cannot take is counted, and the answer goes out."""
         table = asked.applied.table
         rows = frames(
             keys,
@@ -221,11 +208,8 @@ class Door:
             epoch=table.epoch,
             latency_us=latency_us,
         )
-        try:
-            self._predictions.append(table.model, partition_of(asked.event_ms), b"".join(rows))
-        except OSError as error:
-            log.error("%d rows of %s are lost: %s", len(rows), table.model, error)
-            self._marks.of(table.model).lost["predictions"] += len(rows)
+        mark = self._marks.of(table.model)
+        self._recorder.append("predictions", mark, table.model, asked.event_ms, rows)
 
 
 def _bounded(times: EventTimes, event_ms: int, what: str) -> None:

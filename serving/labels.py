@@ -1,26 +1,26 @@
-"""The label desk: each label is checked alone, and on disk before it is acknowledged."""
+"""Labels as they come, and the desk that takes them: each is checked alone, and on disk before it is acknowledged."""
 
 from __future__ import annotations
 
-import asyncio
 import math
 import uuid
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 
-from serinus.errors import BadInput, Unavailable
+from serinus.errors import BadInput
 from serinus.ids import event_ms_of
 from serinus.records import LabelRow, encode_row
+from serving.ask import joined_id
 from serving.event_times import EventTimes
 from serving.membership import Membership
 from serving.recorder import LogWriter, partition_of
 
 MAX_LABELS = 10_000
+"""Labels of one JSON call, and refused rows that one answer lists."""
 Source = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}$")]
 
 
@@ -30,16 +30,22 @@ class CompleteTo(msgspec.Struct):
 
 
 class LabelIn(msgspec.Struct):
-    id: str
+    """One label: of a request `id`, or of the request whose caller gave it this join key and event time."""
+
     task: str
     value: float
+    id: str = ""
+    join_key: Annotated[str, msgspec.Meta(max_length=256)] = ""
+    event_time_ms: int | None = None
     index: int = 0
     known_ms: int | None = None
 
 
 class LabelsIn(msgspec.Struct):
+    """A call of /v1/labels in JSON. `labels` are looked at later, one by one."""
+
     model: str
-    labels: Annotated[list[Any], msgspec.Meta(max_length=MAX_LABELS)] = []
+    labels: msgspec.Raw = msgspec.Raw(b"[]")
     complete_to: CompleteTo | None = None
 
 
@@ -50,105 +56,102 @@ class Refused(msgspec.Struct):
 
 @dataclass(slots=True)
 class Job:
-    """One call. `tasks`: those of the model's versions; `times`: which event times it may use."""
+    """One call. `tasks`: those of the model's versions; `times`: which event times it may use.
+
+    `more_refused`: rows that were refused after `refused` was full."""
 
     model: str
-    labels: list[Any]
     tasks: Mapping[str, object]
     times: EventTimes
     accepted: int = 0
     refused: list[Refused] = field(default_factory=list)
+    more_refused: int = 0
+
+    def refuse(self, row: int, why: str) -> None:
+        if len(self.refused) < MAX_LABELS:
+            self.refused.append(Refused(row, why[:300]))
+        else:
+            self.more_refused += 1
 
 
-_decoder = msgspec.json.Decoder(LabelsIn)
+_calls = msgspec.json.Decoder(LabelsIn)
+_label = msgspec.json.Decoder(LabelIn)
 
 
 def parse_labels(body: bytes) -> LabelsIn:
-    """The call in `body`; its rows are checked later, one by one. Raises BadInput."""
+    """The call in `body`, with labels that nobody has looked at. Raises BadInput."""
     try:
-        return _decoder.decode(body)
+        call = _calls.decode(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise BadInput(f"the body is not a call of /v1/labels: {error}") from error
+    if not bytes(call.labels).lstrip().startswith(b"["):
+        raise BadInput("the body is not a call of /v1/labels: labels is no array")
+    return call
 
 
 class LabelDesk:
-    """All files are touched by one thread, which takes every waiting call at once: one fsync serves them all."""
+    """Writes the labels of one writer. For one thread; what `write` took is on disk once `sync` has returned."""
 
     def __init__(self, root: Path, writer: str) -> None:
         self._writer = LogWriter(root, "labels", writer)
         self._membership = Membership(root)
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="labels")
-        self._waiting: list[tuple[Job, asyncio.Future[None]]] = []
-        self._working: asyncio.Task[None] | None = None
+        self._fresh: set[tuple[str, str]] = set()
 
-    async def accept(self, job: Job) -> None:
-        """Check the labels of a call, write the good ones and fsync them. Fills the job in.
+    def write(self, job: Job, first_row: int, labels: Iterable[Any]) -> None:
+        """Check labels and append the good ones; the job has how many, and what was refused and why.
 
-        Raises Unavailable when the disk fails: then none of the call is acknowledged."""
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((job, done))
-        if self._working is None:
-            self._working = asyncio.create_task(self._work())
-        await done
-
-    async def close(self) -> None:
-        """Finish what waits and close the files."""
-        if self._working is not None:
-            await self._working
-        self._thread.shutdown(wait=True)
-        self._writer.close()
-
-    async def _work(self) -> None:
-        while self._waiting:
-            calls, self._waiting = self._waiting, []
-            failure: Exception | None = None
+        `labels`: lines of JSON (bytes) or plain values. `first_row`: the number of the first. Raises OSError."""
+        for row, raw in enumerate(labels, first_row):
+            if isinstance(raw, bytes) and not raw.strip():
+                continue
             try:
-                run = asyncio.get_running_loop().run_in_executor
-                await run(self._thread, self._commit, [job for job, _done in calls])
-            except OSError as error:
-                failure = Unavailable(f"labels cannot be written: {error}", "send the same labels again")
-            except Exception as error:  # whoever waits must hear of it
-                failure = error
-            for _job, done in calls:
-                if done.done():
-                    continue
-                if failure is None:
-                    done.set_result(None)
-                else:
-                    done.set_exception(failure)
-        self._working = None
+                hour, label = self._checked(job, raw)
+            except (ValueError, RecursionError, msgspec.DecodeError) as error:
+                job.refuse(row, str(error))
+                continue
+            self._writer.append(job.model, hour, encode_row(label))
+            job.accepted += 1
 
-    def _commit(self, jobs: list[Job]) -> None:
-        fresh: set[tuple[str, str]] = set()
-        for job in jobs:
-            for at, raw in enumerate(job.labels):
-                try:
-                    hour, row = self._checked(job, raw, fresh)
-                except (ValueError, msgspec.ValidationError) as error:
-                    job.refused.append(Refused(at, str(error)[:300]))
-                    continue
-                self._writer.append(job.model, hour, encode_row(row))
-                job.accepted += 1
+    def sync(self) -> None:
+        """Fsync what was written since the last time. Raises OSError: then nothing of it may be acknowledged."""
+        self._fresh.clear()
         self._writer.sync()
 
-    def _checked(self, job: Job, raw: object, fresh: set[tuple[str, str]]) -> tuple[str, LabelRow]:
+    def close(self) -> None:
+        self._writer.close()
+
+    def _checked(self, job: Job, raw: object) -> tuple[str, LabelRow]:
         """(hour of the prediction, row). Raises ValueError that says why the label is refused."""
-        label = msgspec.convert(raw, LabelIn)
+        label = _label.decode(raw) if isinstance(raw, bytes) else msgspec.convert(raw, LabelIn)
         if label.task not in job.tasks:
             raise ValueError(f"task {label.task[:64]!r} is unknown, expected one of {', '.join(sorted(job.tasks))}")
         if not math.isfinite(label.value) or label.value not in (0.0, 1.0):
             raise ValueError(f"value is {label.value!r}, expected 0 or 1: the task is binary")
-        try:
-            identity = uuid.UUID(label.id)
-            event_ms = event_ms_of(identity)
-        except ValueError as error:
-            raise ValueError(f"id is {label.id[:64]!r}, expected the UUIDv7 of a prediction") from error
+        identity, event_ms = _request_of(label)
         known_ms = job.times.now_ms if label.known_ms is None else label.known_ms
-        job.times.check(event_ms, "id")
+        job.times.check(event_ms, "event_time_ms" if label.join_key else "id")
         job.times.check(known_ms, "known_ms")
         hour = partition_of(event_ms)
-        rows = self._membership.rows_of(job.model, hour, identity.bytes, fresh)
+        rows = self._membership.rows_of(job.model, hour, identity.bytes, self._fresh)
         if not 0 <= label.index < rows:
             known = f"row {label.index} is unknown, it has {rows} rows" if rows else "it was never answered here"
             raise ValueError(f"request {identity}: {known}")
         return hour, LabelRow(identity.bytes, label.index, label.task, label.value, known_ms)
+
+
+def _request_of(label: LabelIn) -> tuple[uuid.UUID, int]:
+    """(Request id, its event time). Raises ValueError."""
+    if label.join_key:
+        if label.id:
+            raise ValueError("id and join_key are both given, expected one of them")
+        if label.event_time_ms is None or not 0 <= label.event_time_ms < 1 << 48:
+            raise ValueError(f"event_time_ms is {label.event_time_ms}, expected Unix milliseconds beside join_key")
+        return joined_id(label.join_key, label.event_time_ms), label.event_time_ms
+    try:
+        identity = uuid.UUID(label.id)
+        event_ms = event_ms_of(identity)
+    except ValueError as error:
+        raise ValueError(f"id is {label.id[:64]!r}, expected the UUIDv7 of a prediction") from error
+    if label.event_time_ms not in (None, event_ms):
+        raise ValueError(f"id carries the event time {event_ms}, but event_time_ms is {label.event_time_ms}")
+    return identity, event_ms
