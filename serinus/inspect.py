@@ -26,6 +26,8 @@ from serinus.parts import check_part
 
 __all__ = ["MAX_JSON_BYTES", "MAX_PACKAGE_BYTES", "inspect_package", "main"]
 
+ROWS_TOLERANCE = 1e-4
+"""How far a row's answer may be from the one that it has alone, whatever the precision: rows are independent."""
 MAX_PACKAGE_BYTES, MAX_JSON_BYTES, MAX_SAMPLE_ROWS = 1 << 30, 4 << 20, 1_000
 
 
@@ -126,11 +128,11 @@ def _check_sample(executor: Executor, sample: Mapping[str, Any]) -> None:
     for task in manifest.task_names:
         _check_output(task, found[task], rows)
         said = _floats(expected[task], task, rows)
-        if (apart := float(np.abs(found[task] - said).max())) > SAMPLE_TOLERANCE:
+        if (apart := float(np.abs(found[task] - said).max())) > SAMPLE_TOLERANCE[manifest.precision]:
             raise InvalidPackage(f"task {task!r}: the sample says other probabilities, up to {apart:.2g} apart")
         for at, one in enumerate(single):
             _check_output(task, one[task], 1)
-            if abs(float(one[task][0]) - float(found[task][at])) > SAMPLE_TOLERANCE:
+            if abs(float(one[task][0]) - float(found[task][at])) > ROWS_TOLERANCE:
                 raise InvalidPackage(f"task {task!r}: row {at} of the sample depends on the rows beside it")
 
 

@@ -28,6 +28,7 @@ __all__ = [
     "FileEntry",
     "Manifest",
     "Part",
+    "Precision",
     "digest_of",
     "parse_manifest",
     "read_manifest",
@@ -38,6 +39,7 @@ __all__ = [
 MANIFEST = "manifest.json"
 MAX_FILES, MAX_MANIFEST_BYTES = 256, 1 << 20
 
+Precision = Literal["fp32", "fp16", "int8"]
 FilePath = Annotated[str, Field(pattern=r"^(parts/)?[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")]
 
 
@@ -67,7 +69,7 @@ class Manifest(Word):
     inputs: Annotated[tuple[InputSpec, ...], Field(min_length=1, max_length=4096)]
     parts: Annotated[tuple[Part, ...], Field(min_length=1, max_length=512)]
     tasks: Annotated[tuple[TaskSpec, ...], Field(min_length=1, max_length=256)]
-    precision: Literal["fp32", "fp16", "int8"] = "fp32"
+    precision: Precision = "fp32"
     resident_bytes: Annotated[int, Field(ge=0)] | None = None
     provenance: dict[str, str] = {}
     files: dict[FilePath, FileEntry]
