@@ -47,7 +47,7 @@ def test_stable_answers_what_numpy_computes(stable: Any, tools: Any) -> None:
     answer = stable.infer("JFK", None, 9.0, id=identity)
     assert answer["id"] == identity
     assert answer["model_version"] == "1"
-    assert answer["parameters"] == {"arm": "stable", "epoch": stable.epoch, "rollout": ""}
+    assert answer["parameters"] == {"arm": "stable", "epoch": stable.epoch, "rollout": "", "request_id": identity}
     for task in OUTPUTS:
         assert data(answer)[task] == approx(tools.expected(1, task, "JFK", None, 9.0), rel=1e-4)
 
