@@ -68,7 +68,13 @@ class Door:
 
     async def start(self) -> None:
         """Begin to follow the routes, to send shadow copies and to write marks."""
-        loops: list[Coroutine[Any, Any, None]] = [self.follower.run(), self._shadows.run(), self._marks.keep_writing()]
+        self._recorder.start()
+        loops: list[Coroutine[Any, Any, None]] = [
+            self.follower.run(),
+            self._shadows.run(),
+            self._marks.keep_writing(),
+            self._recorder.run(),
+        ]
         self._tasks = [asyncio.create_task(loop) for loop in loops]
         for task in self._tasks:
             task.add_done_callback(_end_if_broken)

@@ -7,14 +7,27 @@ import itertools
 import logging
 import time
 from collections import Counter, defaultdict
-from pathlib import Path
-
-import msgspec
+from collections.abc import Mapping, Set
+from typing import Protocol
 
 from serinus.records import Mark
-from serving.recorder import replace_file
 
 log = logging.getLogger(__name__)
+MINUTE_MS = 60_000
+MOST_MINUTES = 10_000
+"""Minutes of losses that a mark remembers: a week; the oldest go first."""
+
+
+class Board(Protocol):
+    """Where marks are shown, to be written once every row that was recorded before is in the log."""
+
+    def show(self, marks: Mapping[str, Mark], durable: Set[str]) -> int:
+        """Returns a number that rises. Raises OSError when they cannot be shown."""
+        ...
+
+    async def shown(self, number: int) -> None:
+        """Until the marks of that number, or newer ones, are written. Raises OSError when that takes too long."""
+        ...
 
 
 class ModelMark:
@@ -24,6 +37,7 @@ class ModelMark:
         self.complete_to_ms: dict[str, int] = {}
         self.complete_at_ms: dict[str, int] = {}
         self.lost: Counter[str] = Counter()
+        self.lost_by_minute: dict[int, int] = {}
         self._outstanding: dict[int, int] = {}
         self._numbers = itertools.count()
 
@@ -40,6 +54,15 @@ class ModelMark:
     def outstanding_ms(self) -> int | None:
         return min(self._outstanding.values(), default=None)
 
+    def lose(self, kind: str, event_ms: int, rows: int) -> None:
+        """Rows of a log that could not be recorded. Those of answers are counted by their minute: evidence needs it."""
+        self.lost[kind] += rows
+        if kind == "predictions":
+            minute = event_ms // MINUTE_MS
+            self.lost_by_minute[minute] = self.lost_by_minute.get(minute, 0) + rows
+            if len(self.lost_by_minute) > MOST_MINUTES:
+                del self.lost_by_minute[min(self.lost_by_minute)]
+
     def complete(self, source: str, event_ms: int, wall_ms: int) -> None:
         """The source has sent every label up to `event_ms`; an earlier time than it said before changes nothing."""
         if event_ms > self.complete_to_ms.get(source, -1):
@@ -47,41 +70,57 @@ class ModelMark:
 
 
 class Marks:
-    """All marks of one writer; used from one event loop, files are written in threads, one after the other."""
+    """All marks of one writer; used from one event loop."""
 
-    def __init__(self, root: Path, writer: str, every_s: float) -> None:
-        self._root, self._writer, self._every_s = root / "marks", writer, every_s
+    def __init__(self, board: Board, writer: str, every_s: float) -> None:
+        self._board, self._writer, self._every_s = board, writer, every_s
         self._models: defaultdict[str, ModelMark] = defaultdict(ModelMark)
-        self._lock = asyncio.Lock()
+        self._durable: dict[str, int] = {}
 
     def of(self, model: str) -> ModelMark:
         """The state of a model; from now on it has a mark."""
         return self._models[model]
 
     async def write(self, model: str, durable: bool) -> None:
-        """Replace the mark of a model by what holds now. Raises OSError."""
-        async with self._lock:
-            state = self._models[model]
-            mark = Mark(
+        """Replace the mark of a model by what holds now, and wait until that is done. Raises OSError."""
+        self._models[model]
+        number = self._show({model} if durable else set())
+        if durable:
+            self._durable[model] = number  # a newer board may be the one that is written
+        try:
+            await self._board.shown(number)
+        finally:
+            if self._durable.get(model) == number:
+                del self._durable[model]
+
+    async def write_all(self, durable: bool = False) -> None:
+        """Replace every mark and wait until that is done; it is logged when it cannot be."""
+        try:
+            await self._board.shown(self._show(set(self._models) if durable else set()))
+        except OSError as error:
+            log.warning("the marks cannot be written: %s", error)
+
+    async def keep_writing(self) -> None:
+        """Show every mark again and again, for ever."""
+        while True:
+            try:
+                self._show(set())
+            except OSError as error:
+                log.warning("the marks cannot be shown: %s", error)
+            await asyncio.sleep(self._every_s)
+
+    def _show(self, durable: Set[str]) -> int:
+        wall_ms = time.time_ns() // 1_000_000
+        marks = {
+            model: Mark(
                 writer=self._writer,
-                wall_ms=time.time_ns() // 1_000_000,
+                wall_ms=wall_ms,
                 complete_to_ms=dict(state.complete_to_ms),
                 complete_at_ms=dict(state.complete_at_ms),
                 outstanding_ms=state.outstanding_ms,
                 lost=dict(state.lost),
+                lost_by_minute=dict(state.lost_by_minute),
             )
-            path = self._root / model / f"{self._writer}.json"
-            await asyncio.to_thread(replace_file, path, msgspec.json.encode(mark), durable)
-
-    async def write_all(self, durable: bool = False) -> None:
-        for model in list(self._models):
-            try:
-                await self.write(model, durable)
-            except OSError as error:
-                log.warning("the mark of %s cannot be written: %s", model, error)
-
-    async def keep_writing(self) -> None:
-        """Write every mark again and again, for ever."""
-        while True:
-            await self.write_all()
-            await asyncio.sleep(self._every_s)
+            for model, state in self._models.items()
+        }
+        return self._board.show(marks, durable | self._durable.keys())

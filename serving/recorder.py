@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import os
+import time
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
-from serinus.records import MAGIC, hour_of, log_folder
+from serinus.records import MAGIC, Kind, hour_of, log_folder
 
 HOUR_MS = 3_600_000
+CLOSE_AFTER_S = 300.0
+"""A file that was not appended to for so long is closed; the next row of its hour may begin another one."""
+REMEMBERED = 65_536
 
 
 def partition_of(event_ms: int) -> str:
@@ -29,18 +33,23 @@ class _File:
     fd: int
     size: int
     dirty: bool = False
+    used: float = field(default_factory=time.monotonic)
 
 
 class LogWriter:
     """One writer's files; used by one thread at a time.
 
     A row is one append, so a killed process leaves at most a torn last frame; a write that the disk cut short is
-    taken back, so that nothing after it is hidden. `writer` must be unique per process start."""
+    taken back, so that nothing after it is hidden. `writer` must be unique per process start. While a file is open it
+    is locked (shared) against those who would move its rows elsewhere and remove it (`serving.compact`); they do so
+    once it is closed. A name is never used for two files."""
 
-    def __init__(self, root: Path, kind: Literal["predictions", "labels"], writer: str, max_open: int = 64) -> None:
+    def __init__(self, root: Path, kind: Kind, writer: str, max_open: int = 64) -> None:
         self._root, self._kind, self._writer, self._max_open = root, kind, writer, max_open
         self._files: OrderedDict[tuple[str, str], _File] = OrderedDict()
-        self._spoilt: dict[tuple[str, str], int] = {}
+        self._numbers: OrderedDict[tuple[str, str], int] = OrderedDict()
+        self._spoilt: set[tuple[str, str]] = set()
+        self._fresh = 0
 
     def append(self, model: str, hour: str, frames: bytes) -> None:
         """Append whole frames by one write; they are in the page cache when it returns. Raises OSError."""
@@ -61,6 +70,12 @@ class LogWriter:
             if file.dirty:
                 self._sync(key, file)
 
+    def close_idle(self, seconds: float) -> None:
+        """Close the files that were not appended to for so long. Raises OSError."""
+        before = time.monotonic() - seconds
+        while self._files and next(iter(self._files.values())).used < before:
+            self._close_oldest()
+
     def close(self) -> None:
         for file in self._files.values():
             os.close(file.fd)
@@ -74,34 +89,73 @@ class LogWriter:
             raise
         file.dirty = False
 
+    def _close_oldest(self) -> None:
+        oldest, file = next(iter(self._files.items()))
+        if file.dirty and self._kind == "labels":
+            self._sync(oldest, file)
+        os.close(self._files.pop(oldest).fd)
+
     def _open(self, model: str, hour: str) -> _File:
         key = (model, hour)
         if file := self._files.get(key):
             self._files.move_to_end(key)
+            file.used = time.monotonic()
             return file
         while len(self._files) >= self._max_open:
-            oldest, file = next(iter(self._files.items()))
-            if file.dirty and self._kind == "labels":
-                self._sync(oldest, file)
-            os.close(self._files.pop(oldest).fd)
+            self._close_oldest()
+        self.close_idle(CLOSE_AFTER_S)
         folder = log_folder(self._root, self._kind, model, hour)
         make_folder(folder)
-        spoilt = self._spoilt.get(key, 0)
-        path = folder / (f"{self._writer}-{spoilt}.log" if spoilt else f"{self._writer}.log")
-        fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        file = self._again(folder, key) or self._begin(folder, key)
+        self._files[key] = file
+        return file
+
+    def _path(self, folder: Path, number: int) -> Path:
+        return folder / (f"{self._writer}-{number}.log" if number else f"{self._writer}.log")
+
+    def _again(self, folder: Path, key: tuple[str, str]) -> _File | None:
+        """The file that was closed for want of room; None when there is none, or it was or is being compacted."""
+        number = self._numbers.get(key)
+        if number is None or key in self._spoilt:
+            return None
         try:
-            size = os.fstat(fd).st_size
-            if size == 0:
-                size = os.write(fd, MAGIC)
-                if size != len(MAGIC):
-                    os.ftruncate(fd, 0)
-                    raise OSError(f"{path} cannot be begun")
-                sync_folder(folder)
+            fd = os.open(self._path(folder, number), os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            there = os.fstat(fd)
+            if there.st_nlink and there.st_size >= len(MAGIC):
+                return _File(fd, there.st_size)
+        except OSError:  # it is locked by who compacts it
+            pass
+        os.close(fd)
+        return None
+
+    def _begin(self, folder: Path, key: tuple[str, str]) -> _File:
+        """A file of a name that this writer never used: numbers of folders that it forgot are not given again."""
+        number = self._numbers.get(key, self._fresh - 1) + 1
+        self._remember(key, number)
+        path = self._path(folder, number)
+        fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            size = os.write(fd, MAGIC)
+            if size != len(MAGIC):
+                raise OSError(f"{path} cannot be begun")
+            sync_folder(folder)
         except OSError:
             os.close(fd)
+            path.unlink(missing_ok=True)
             raise
-        self._files[key] = _File(fd, size)
-        return self._files[key]
+        self._spoilt.discard(key)
+        return _File(fd, size)
+
+    def _remember(self, key: tuple[str, str], number: int) -> None:
+        self._numbers[key] = number
+        self._numbers.move_to_end(key)
+        if len(self._numbers) > REMEMBERED:
+            self._fresh = max(self._fresh, self._numbers.popitem(last=False)[1] + 1)
 
     def _take_back(self, model: str, hour: str, file: _File) -> None:
         try:
@@ -110,8 +164,9 @@ class LogWriter:
             self._abandon((model, hour))
 
     def _abandon(self, key: tuple[str, str]) -> None:
+        """Never write to that file again."""
         os.close(self._files.pop(key).fd)
-        self._spoilt[key] = self._spoilt.get(key, 0) + 1
+        self._spoilt.add(key)
 
 
 def make_folder(folder: Path) -> None:

@@ -16,6 +16,7 @@ import pytest
 from serinus.records import LabelRow, Mark, encode_row, hour_of, read_rows
 from serving.marks import Marks
 from serving.recorder import LogWriter, make_folder, partition_of, replace_file
+from serving.recording import Recorder
 
 HOUR = "20130401T00"
 CHILD = """
@@ -119,10 +120,12 @@ def test_a_replaced_file_is_never_half_there(tmp_path: Path) -> None:
 
 def test_a_mark_tells_what_is_outstanding_lost_and_complete(tmp_path: Path) -> None:
     async def story() -> list[Mark]:
-        marks = Marks(tmp_path, "w", 0.01)
+        recorder = Recorder(tmp_path, "w", 1 << 20)
+        recorder.start()
+        marks = Marks(recorder, "w", 0.01)
         state, found = marks.of("m"), []
         first, second = state.begin(500), state.begin(300)
-        state.lost["predictions"] += 2
+        state.lose("predictions", 125_000, 2)
         state.complete("airport", 1000, 77)
         state.complete("airport", 900, 88)
         state.complete("airport", 1000, 99)
@@ -131,10 +134,12 @@ def test_a_mark_tells_what_is_outstanding_lost_and_complete(tmp_path: Path) -> N
             found.append(msgspec.json.decode((tmp_path / "marks/m/w.json").read_bytes(), type=Mark))
             state.end(number)
         await marks.write_all()
-        return [*found, msgspec.json.decode((tmp_path / "marks/m/w.json").read_bytes(), type=Mark)]
+        found.append(msgspec.json.decode((tmp_path / "marks/m/w.json").read_bytes(), type=Mark))
+        await recorder.close()
+        return found
 
     before, between, after = asyncio.run(story())
     assert [mark.outstanding_ms for mark in (before, between, after)] == [300, 500, None]
-    assert before.lost == {"predictions": 2}
+    assert (before.lost, before.lost_by_minute) == ({"predictions": 2}, {2: 2})
     assert (before.complete_to_ms, before.complete_at_ms) == ({"airport": 1000}, {"airport": 77})
     assert before.wall_ms <= between.wall_ms <= after.wall_ms
