@@ -6,12 +6,14 @@ when stdin does."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import resource
 import struct
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +28,8 @@ from serving.labels import Job, LabelDesk, Refused
 
 MAX_MEMORY_BYTES = 4 << 30
 """Of addresses, not of memory in use: Arrow's libraries take more than 1 GB of them."""
+UNSURE_S, PAUSE_S = 0.5, 0.01
+"""A label whose request is not in the log yet is looked at again for so long, every so often."""
 NICENESS = 5
 LENGTH = struct.Struct("<I")
 
@@ -60,6 +64,7 @@ class _Active:
     job: Job
     rest: Iterator[list[Any]]
     row: int
+    until: float
     done: Done | None = None
 
 
@@ -72,7 +77,7 @@ class Loop:
 
     def begin(self, call: Call, body: bytes) -> None:
         job = Job(call.model, dict.fromkeys(call.tasks), EventTimes(call.now_ms, call.may_replay))
-        self.active.append(_Active(call, job, batches(call.form, body), call.first_row))
+        self.active.append(_Active(call, job, batches(call.form, body), call.first_row, time.monotonic() + UNSURE_S))
 
     def turn(self) -> list[Done]:
         """One batch of each call, then one fsync. Returns the calls that are over."""
@@ -87,16 +92,23 @@ class Loop:
         self.active = [each for each in self.active if each.done is None]
         return over
 
+    @property
+    def idle(self) -> bool:
+        """Whether all that there is to do is to wait for requests to come into the log."""
+        return all(each.job.unsure for each in self.active)
+
     def _step(self, each: _Active) -> None:
         number = each.call.number
         try:
             labels = next(each.rest, None)
-            if labels is None:
+            if labels is None and each.job.unsure:
+                self._desk.look_again(each.job, wait=time.monotonic() < each.until)
+            elif labels is None:
                 job = each.job
-                each.done = Done(number, job.accepted, job.refused, job.more_refused)
-                return
-            self._desk.write(each.job, each.row, labels)
-            each.row += len(labels)
+                each.done = Done(number, job.accepted, sorted(job.refused, key=_row), job.more_refused)
+            else:
+                self._desk.write(each.job, each.row, labels)
+                each.row += len(labels)
         except SerinusError as error:
             each.done = Done(number, fault="size" if error.status == 413 else "input", detail=error.detail)
         except MemoryError:
@@ -105,6 +117,10 @@ class Loop:
             each.done = Done(number, fault="disk", detail=str(error))
         except Exception as error:  # one call must not end the others
             each.done = Done(number, fault="other", detail=f"{type(error).__name__}: {error}")
+
+
+def _row(refused: Refused) -> int:
+    return refused.row
 
 
 def main() -> None:
@@ -126,12 +142,15 @@ def main() -> None:
 
 def _take(came: queue.SimpleQueue[tuple[Call, bytes] | None], loop: Loop) -> bool:
     """Begin every call that has come; waits for one when there is nothing to do. True when no more will come."""
-    wait = not loop.active
-    while wait or not came.empty():
-        wait = False
-        if (item := came.get()) is None:
-            return True
-        loop.begin(*item)
+    timeout = PAUSE_S if loop.active else None
+    if not loop.idle:
+        timeout = 0.0
+    with contextlib.suppress(queue.Empty):
+        while True:
+            if (item := came.get(timeout=timeout)) is None:
+                return True
+            loop.begin(*item)
+            timeout = 0.0
     return False
 
 

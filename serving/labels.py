@@ -49,6 +49,10 @@ class LabelsIn(msgspec.Struct):
     complete_to: CompleteTo | None = None
 
 
+class NeverAnswered(ValueError):
+    """The request of a label is not in the log. It may come: rows are written a few milliseconds after the answer."""
+
+
 class Refused(msgspec.Struct):
     row: int
     why: str
@@ -58,7 +62,8 @@ class Refused(msgspec.Struct):
 class Job:
     """One call. `tasks`: those of the model's versions; `times`: which event times it may use.
 
-    `more_refused`: rows that were refused after `refused` was full."""
+    `more_refused`: rows that were refused after `refused` was full. `unsure`: (row, label) of requests that are not in
+    the log yet."""
 
     model: str
     tasks: Mapping[str, object]
@@ -66,6 +71,7 @@ class Job:
     accepted: int = 0
     refused: list[Refused] = field(default_factory=list)
     more_refused: int = 0
+    unsure: list[tuple[int, Any]] = field(default_factory=list)
 
     def refuse(self, row: int, why: str) -> None:
         if len(self.refused) < MAX_LABELS:
@@ -102,15 +108,29 @@ class LabelDesk:
 
         `labels`: lines of JSON (bytes) or plain values. `first_row`: the number of the first. Raises OSError."""
         for row, raw in enumerate(labels, first_row):
-            if isinstance(raw, bytes) and not raw.strip():
-                continue
-            try:
-                hour, label = self._checked(job, raw)
-            except (ValueError, RecursionError, msgspec.DecodeError) as error:
+            if not isinstance(raw, bytes) or raw.strip():
+                self._take(job, row, raw, wait=len(job.unsure) < MAX_LABELS)
+
+    def look_again(self, job: Job, wait: bool) -> None:
+        """Check once more what was unsure; unless it may `wait` longer, it is refused now. Raises OSError."""
+        unsure, job.unsure = job.unsure, []
+        for row, raw in unsure:
+            self._take(job, row, raw, wait)
+
+    def _take(self, job: Job, row: int, raw: Any, wait: bool) -> None:
+        try:
+            hour, label = self._checked(job, raw)
+        except NeverAnswered as error:
+            if wait:
+                job.unsure.append((row, raw))
+            else:
                 job.refuse(row, str(error))
-                continue
-            self._writer.append(job.model, hour, encode_row(label))
-            job.accepted += 1
+            return
+        except (ValueError, RecursionError, msgspec.DecodeError) as error:
+            job.refuse(row, str(error))
+            return
+        self._writer.append(job.model, hour, encode_row(label))
+        job.accepted += 1
 
     def sync(self) -> None:
         """Fsync what was written since the last time. Raises OSError: then nothing of it may be acknowledged."""
@@ -133,9 +153,10 @@ class LabelDesk:
         job.times.check(known_ms, "known_ms")
         hour = partition_of(event_ms)
         rows = self._membership.rows_of(job.model, hour, identity.bytes, self._fresh)
+        if not rows:
+            raise NeverAnswered(f"request {identity}: it was never answered here")
         if not 0 <= label.index < rows:
-            known = f"row {label.index} is unknown, it has {rows} rows" if rows else "it was never answered here"
-            raise ValueError(f"request {identity}: {known}")
+            raise ValueError(f"request {identity}: row {label.index} is unknown, it has {rows} rows")
         return hour, LabelRow(identity.bytes, label.index, label.task, label.value, known_ms)
 
 

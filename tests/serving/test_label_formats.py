@@ -187,3 +187,17 @@ def test_a_small_call_does_not_wait_for_a_large_one(tmp_path: Path) -> None:
         order += [done.number for done in loop.turn()]
         assert 1 in order or turns < 3
     assert order == [1, 0]
+
+
+def test_a_label_waits_a_moment_for_its_request_to_come_into_the_log(tmp_path: Path) -> None:
+    identity = uuid7(NOW)
+    loop = Loop(LabelDesk(tmp_path, "w"))
+    body = body_of("json", [{"id": str(identity), "task": "late", "value": 1}])
+    loop.begin(Call(0, "json", "m", ["late"], NOW, False, 0, len(body)), body)
+    assert [loop.turn(), loop.turn()] == [[], []]
+    assert loop.idle
+    predict(tmp_path, identity)
+    done: list[Done] = []
+    while not done:
+        done = loop.turn()
+    assert (done[0].accepted, done[0].refused) == (1, [])
