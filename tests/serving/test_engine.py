@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +35,10 @@ def test_it_computes_what_numpy_computes(packages: dict[int, PackageRef], tools:
 
 def test_only_the_parts_of_the_asked_tasks_run(packages: dict[int, PackageRef]) -> None:
     engine = load(packages[1])
-    broken = engine._steps["cancelled"]
-    engine._steps["cancelled"] = type(broken)(None, broken.feeds, broken.outputs)
+    engine._steps["cancelled"] = dataclasses.replace(engine._steps["cancelled"], outputs=())
     engine._plans.clear()
     assert engine.run(tensors(("EWR", 1, 2)), ("late",)).keys() == {"late"}
-    with pytest.raises(AttributeError):
+    with pytest.raises(ValueError, match="longer"):
         engine.run(tensors(("EWR", 1, 2)), ("cancelled",))
 
 

@@ -1,0 +1,27 @@
+"""What the engines of one process share."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from dataclasses import dataclass, field
+
+from serving.encoder_cache import EncoderCache
+from serving.watchdog import Watchdog
+from serving.workers import Workers
+
+
+@dataclass(frozen=True)
+class Process:
+    """`turn`: requests run one at a time, on the event loop's thread; another thread that calls waits for it."""
+
+    watchdog: Watchdog = field(default_factory=Watchdog)
+    workers: Workers = field(default_factory=Workers)
+    cache: EncoderCache = field(default_factory=EncoderCache)
+    turn: threading.Lock = field(default_factory=threading.Lock)
+
+
+@functools.cache
+def process() -> Process:
+    """This process's. Made when first needed: it starts a thread."""
+    return Process()
