@@ -27,6 +27,7 @@ Tensor = NDArray[Any]
 MAX_BODY_BYTES = 8 << 20
 MAX_ROWS = 1024
 MAX_NAMES = 4096
+FEW, FP32_MAX = 16, float(np.finfo(np.float32).max)
 NUMBERS, MISSING = frozenset({int, float}), type(None)
 PYTHON_TYPES: dict[str, tuple[frozenset[type], str]] = {
     "FP32": (NUMBERS, "numbers"),
@@ -194,16 +195,25 @@ def _tensor(given: Given, spec: InputSpec, rows: int) -> Tensor:
         got = f"{given.datatype} of shape {list(given.shape)}"
         raise BadInput(f"input {spec.name!r} is {got}, expected {_described(spec, rows)}")
     size = rows * _size(spec.shape)
-    tensor = given.data if isinstance(given.data, np.ndarray) else _array(given.data, spec, size)
+    if isinstance(given.data, list):
+        return _array(given.data, spec, size).reshape(rows, *spec.shape)
+    tensor = given.data
     if tensor.size != size:
         raise BadInput(f"input {spec.name!r} has {tensor.size} values, expected {size}")
+    tensor = tensor.reshape(rows, *spec.shape)
     if spec.datatype in ("FP32", "FP64"):
-        if np.isinf(tensor).any():
-            raise BadInput(f"input {spec.name!r} has a value that is too large for {spec.datatype}")
+        _bounded(tensor, spec)
         if not spec.nullable and np.isnan(tensor).any():
             row = int(np.isnan(tensor.reshape(rows, -1)).any(axis=1).argmax())
             raise BadInput(f"row {row} of input {spec.name!r} is NaN, expected numbers: it is not nullable")
-    return tensor.reshape(rows, *spec.shape)
+    return tensor
+
+
+def _bounded(tensor: Tensor, spec: InputSpec) -> None:
+    """Raises BadInput when a value is infinite, which it is when it was too large."""
+    if np.isinf(tensor).any():
+        row = int(np.isinf(tensor.reshape(len(tensor), -1)).any(axis=1).argmax())
+        raise BadInput(f"row {row} of input {spec.name!r} has a value that is too large for {spec.datatype}")
 
 
 def _array(data: list[Any], spec: InputSpec, size: int) -> Tensor:
@@ -215,6 +225,7 @@ def _array(data: list[Any], spec: InputSpec, size: int) -> Tensor:
         raise BadInput(f"input {spec.name!r} has {len(data)} values, expected {size}")
     allowed, words = PYTHON_TYPES[spec.datatype]
     kinds = set(map(type, data))
+    plain = kinds <= allowed
     if MISSING in kinds:
         if not spec.nullable or spec.datatype not in ("FP32", "FP64", "BYTES"):
             raise BadInput(
@@ -223,13 +234,19 @@ def _array(data: list[Any], spec: InputSpec, size: int) -> Tensor:
         kinds.discard(MISSING)
         if spec.datatype == "BYTES":
             data = ["" if item is None else item for item in data]
-    if wrong := kinds - allowed:
+    if not plain and (wrong := kinds - allowed):
         raise BadInput(f"{_where(data, spec, wrong)} of input {spec.name!r} is no {spec.datatype}, expected {words}")
     try:
-        with np.errstate(over="ignore"):
+        if spec.datatype != "FP32":
             return np.array(data, dtype=DTYPES[spec.datatype])
+        if plain and size <= FEW and (not size or -FP32_MAX <= min(data) <= max(data) <= FP32_MAX):
+            return np.array(data, dtype=np.float32)  # the check below costs more than all the rest for a few values
+        with np.errstate(over="ignore"):
+            tensor = np.array(data, dtype=np.float32)
     except (ValueError, OverflowError, TypeError) as error:
         raise BadInput(f"input {spec.name!r} has a value that is no {spec.datatype}: {error}") from error
+    _bounded(tensor.reshape(-1, _size(spec.shape)), spec)
+    return tensor
 
 
 def _where(data: list[Any], spec: InputSpec, kinds: set[type]) -> str:
