@@ -112,6 +112,8 @@ class Stack:
         return dict(answer.json())
 
     def predictions(self) -> list[PredictionRow]:
+        """Rows of every answer that was given before the call."""
+        self._settle()
         return read_log(self.log, "predictions", PredictionRow)
 
     def labels(self) -> list[LabelRow]:
@@ -119,6 +121,14 @@ class Stack:
 
     def marks(self) -> list[Mark]:
         return [msgspec.json.decode(p.read_bytes(), type=Mark) for p in self.log.glob("marks/flights/*.json")]
+
+    def _settle(self, within_s: float = 3.0) -> None:
+        """Until each writer that lives has written a mark: it comes after every row that was recorded before it."""
+        now_ms, deadline = time.time() * 1000, time.monotonic() + within_s
+        while time.monotonic() < deadline:
+            if not any(now_ms - 5_000 < mark.wall_ms < now_ms and not mark.ended for mark in self.marks()):
+                return
+            time.sleep(0.01)
 
     def stop(self) -> int:
         """Ask it to stop; returns its exit code."""
