@@ -66,8 +66,8 @@ class Pool(Stack):
 def measured(pool: Pool, rate: float, seconds: float) -> Round:
     """Percentiles of the latency in ms, without what the client itself was late. No request may fail."""
     asked = orjson.loads(body(rows_of("flights", 1, 7), "e"))["inputs"]
-    run = Run(Plan(pool.ready["url"], rate=rate, at_most_s=seconds, body={"inputs": asked}))
-    wait_for(lambda: run._process.poll() is not None, seconds + 60)
+    run = Run(Plan(pool.ready["url"], rate=rate, body={"inputs": asked}))
+    time.sleep(seconds)
     run.stop()
     if run.failed or not run.outcomes:
         raise SystemExit(f"{len(run.failed)} requests failed: {run.failed[:3]}")

@@ -18,6 +18,7 @@ from torch.jit._trace import TracerWarning
 
 from serinus.errors import BadInput, InvalidPackage
 from serinus.execute import Executor
+from serinus.footprint import footprint
 from serinus.inspect import inspect_package
 from serinus.package import Manifest, write_manifest
 from serinus.training.data import Dataset
@@ -94,7 +95,7 @@ def _write(trained: Trained, folder: Path, validation: Dataset, provenance: Mapp
     found = _export(encoder, {name: given[name] for name in preprocess.outputs}, streams, folder / "parts/encoder.onnx")
     parts: list[dict[str, Any]] = [
         _part("preprocess", "preprocess", preprocess.reads, preprocess.outputs),
-        _part("encoder", "encoder", preprocess.outputs, streams),
+        {**_part("encoder", "encoder", preprocess.outputs, streams), "cache": True},
     ]
     for at, task in enumerate(network.tasks):
         read, gives = network.reads[at], f"{task}.probability"
@@ -116,8 +117,16 @@ def _write(trained: Trained, folder: Path, validation: Dataset, provenance: Mapp
     outputs = {task: p.tolist() for task, p in trained.predict(raw).items()}
     _write_json(folder / "sample.json", {"inputs": sample.columns, "outputs": outputs})
     inputs = [spec.model_dump() for spec in preprocess.inputs]
-    manifest = {"inputs": inputs, "parts": parts, "tasks": tasks, "provenance": {**trained.settings, **provenance}}
-    return write_manifest(folder, manifest)
+    return write_manifest(
+        folder,
+        {
+            "inputs": inputs,
+            "parts": parts,
+            "tasks": tasks,
+            "resident_bytes": footprint([folder / part["file"] for part in parts]),
+            "provenance": {**trained.settings, **provenance},
+        },
+    )
 
 
 def _part(name: str, role: str, inputs: Sequence[str], outputs: Sequence[str]) -> dict[str, Any]:

@@ -31,6 +31,7 @@ import onnx
 
 from serinus.errors import BadInput, InvalidPackage
 from serinus.execute import Executor, Raw, parse_raw
+from serinus.footprint import footprint
 from serinus.inspect import inspect_package
 from serinus.package import MANIFEST, Manifest, digest_of, write_manifest
 from serinus.training.narrow import halve_weights, large_products, to_int8
@@ -133,7 +134,9 @@ def _describe(wide: Manifest, folder: Path, told: Mapping[str, str]) -> Manifest
     (folder / MANIFEST).unlink(missing_ok=True)
     body = wide.model_dump(mode="json", exclude={"files", "resident_bytes"})
     provenance = {**wide.provenance, **told}
-    return write_manifest(folder, {**body, "precision": told["precision"], "provenance": provenance})
+    resident = footprint([folder / part.file for part in wide.parts])
+    changed = {"precision": told["precision"], "resident_bytes": resident, "provenance": provenance}
+    return write_manifest(folder, {**body, **changed})
 
 
 def _some(raw: Raw) -> dict[str, npt.NDArray[Any]]:
