@@ -15,9 +15,12 @@ __all__ = [
     "Overloaded",
     "SerinusError",
     "Stale",
+    "TimedOut",
     "TooLarge",
     "Unauthenticated",
     "Unavailable",
+    "Unsupported",
+    "WrongMethod",
     "from_problem",
 ]
 
@@ -63,6 +66,18 @@ class InvalidPackage(SerinusError):
 
 class NotFound(SerinusError):
     status, hint = 404, "`serinus status` and `serinus versions MODEL` list what there is"
+
+
+class WrongMethod(SerinusError):
+    status, hint = 405, "use the method that the message names"
+
+
+class TimedOut(SerinusError):
+    status, hint = 504, "give it more time (`timeout`, up to what the SLA allows), or send it again with the same id"
+
+
+class Unsupported(SerinusError):
+    status, hint = 415, "send the body in a form that the message names"
 
 
 class Unauthenticated(SerinusError):

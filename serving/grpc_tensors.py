@@ -9,6 +9,7 @@ import numpy as np
 from serinus.errors import BadInput
 from serinus.execute import DTYPES
 from serving.ask import MAX_NAMES, Answer, Given, Tensor
+from serving.binary import raw_tensor, texts
 
 MAX_DIMS = 8
 FIELDS = {
@@ -52,7 +53,7 @@ def _given(tensor: Any, raw: bytes | None) -> Given:
     elif given:
         raise BadInput(f"{name} has {given[0][0].name} beside raw_input_contents, expected one of them")
     else:
-        data = _raw(name, tensor.datatype, raw, size)
+        data = raw_tensor(name, tensor.datatype, raw, size)
     return Given(tensor.name, tensor.datatype, shape, data)
 
 
@@ -65,44 +66,8 @@ def _typed(name: str, datatype: str, given: list[tuple[Any, Any]], size: int) ->
     if len(values) != size:
         raise BadInput(f"{name} has {len(values)} values, expected {size} by its shape")
     if datatype == "BYTES":
-        return _texts(name, values)
+        return texts(name, values)
     return np.fromiter(values, dtype=DTYPES[datatype], count=size)  # type: ignore[index]  # a key of FIELDS
-
-
-def _raw(name: str, datatype: str, raw: bytes, size: int) -> Tensor:
-    if datatype == "BYTES":
-        return _texts(name, _split(name, raw, size))
-    dtype = np.dtype(DTYPES[datatype]).newbyteorder("<")  # type: ignore[index]  # a key of FIELDS
-    if len(raw) != size * dtype.itemsize:
-        raise BadInput(f"{name} has {len(raw)} raw bytes, expected {size * dtype.itemsize} by its shape")
-    if datatype == "BOOL" and raw.strip(b"\0\1"):
-        raise BadInput(f"{name} has a raw byte that is neither 0 nor 1, expected true or false")
-    return np.frombuffer(raw, dtype=dtype)
-
-
-def _split(name: str, raw: bytes, size: int) -> list[bytes]:
-    """Raw BYTES: each value after its length, 4 bytes, little end first."""
-    values: list[bytes] = []
-    at, end = 0, len(raw)
-    while at < end:
-        start = at + 4
-        at = start + int.from_bytes(raw[at:start], "little")
-        if at > end or start > end or len(values) == size:
-            raise BadInput(f"{name} does not hold {size} values: value {len(values)} is cut short or too many")
-        values.append(raw[start:at])
-    if len(values) != size:
-        raise BadInput(f"{name} has {len(values)} values, expected {size} by its shape")
-    return values
-
-
-def _texts(name: str, values: Any) -> Tensor:
-    texts = np.empty(len(values), dtype=object)
-    for at, value in enumerate(values):
-        try:
-            texts[at] = value.decode()
-        except UnicodeDecodeError as error:
-            raise BadInput(f"value {at} of {name} is no UTF-8 text") from error
-    return texts
 
 
 def fill_answer(response: Any, answer: Answer, raw: bool) -> Any:
