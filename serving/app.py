@@ -34,8 +34,8 @@ class FrontDoor:
     """Takes HTTP requests and answers them with the stable versions, in this process."""
 
     async def __init__(self, settings: Settings, candidate: Any, shadow: Any) -> None:  # type: ignore[misc]  # Ray Serve awaits it
-        async def ask(inputs: dict[str, Tensor], groups: tuple[Group, ...]) -> list[Output]:
-            outputs: list[Output] = await candidate.infer.remote(inputs, groups)
+        async def ask(inputs: dict[str, Tensor], groups: tuple[Group, ...], entity: str) -> list[Output]:
+            outputs: list[Output] = await candidate.infer.remote(inputs, groups, entity)
             return outputs
 
         async def score(batch: ShadowBatch) -> int:
@@ -88,8 +88,8 @@ class Candidate:
     async def check_health(self) -> None:
         self._scorer.check()
 
-    async def infer(self, inputs: dict[str, Tensor], groups: tuple[Group, ...]) -> list[Output]:
-        return self._scorer.outputs(inputs, groups)
+    async def infer(self, inputs: dict[str, Tensor], groups: tuple[Group, ...], entity: str) -> list[Output]:
+        return self._scorer.outputs(inputs, groups, entity)
 
 
 class Shadow:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from serinus.errors import InvalidPackage
 from serinus.package import Manifest
@@ -16,11 +17,12 @@ from serving.engine import Engine
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The tasks that one version answers together."""
+    """The tasks that one version answers together. `heads`: the policies of those that have not the default one."""
 
     version: int
     digest: str
     tasks: tuple[str, ...]
+    heads: dict[str, HeadPolicy] = field(default_factory=dict, compare=False)
 
 
 class Unfit(InvalidPackage):
@@ -43,6 +45,14 @@ class Applied:
     specs: dict[str, InputSpec]
     manifests: dict[str, Manifest] = field(default_factory=dict)
     _groups: dict[tuple[str, tuple[str, ...]], tuple[Group, ...]] = field(default_factory=dict)
+    _since: tuple[float, float] = field(default_factory=lambda: (time.time(), time.monotonic()))
+
+    def now_s(self) -> float:
+        """Unix seconds, not earlier than by what has really passed since the table came into force.
+
+        A clock that is set back leaves nobody in a canary that nobody renews."""
+        wall, steady = self._since
+        return max(time.time(), wall + time.monotonic() - steady)
 
     @property
     def tasks(self) -> dict[str, int]:
@@ -55,11 +65,19 @@ class Applied:
             versions = self.table.stable if side == "stable" else self.table.candidate or {}
             wanted = [task for task in asked or versions if task in versions]
             found = tuple(
-                Group(v, self.table.packages[v].digest, tuple(task for task in wanted if versions[task] == v))
+                self._group(v, tuple(task for task in wanted if versions[task] == v))
                 for v in dict.fromkeys(versions[task] for task in wanted)
             )
             self._groups[side, asked] = found
         return found
+
+    def heads(self) -> dict[str, Any]:
+        """version -> task -> how its head is, of the versions that are loaded here."""
+        digests = {version: self.table.packages[version].digest for version in sorted(self.table.versions())}
+        return {str(v): self.engines[digest].status() for v, digest in digests.items() if digest in self.engines}
+
+    def _group(self, version: int, tasks: tuple[str, ...]) -> Group:
+        return Group(version, self.table.packages[version].digest, tasks, dict(self.table.heads))
 
     def run(
         self,
@@ -67,25 +85,33 @@ class Applied:
         groups: tuple[Group, ...],
         entity: str = "",
         deadline_ns: int | None = None,
+        *,
+        trunk_must_run: bool = False,
     ) -> list[Output]:
-        """The outputs of these groups, computed in this process. Raises what the engine raises."""
-        return run(self.engines, inputs, groups, self.table.heads, entity=entity, deadline_ns=deadline_ns)
+        """The outputs of these groups, computed in this process. Raises what the engine raises.
+
+        Where a head fails, its fallback stands in; where the shared parts fail, all of them."""
+        return run(self.engines, inputs, groups, entity, deadline_ns, trunk_must_run=trunk_must_run)
 
 
 def run(
     engines: Mapping[str, Engine],
     inputs: Mapping[str, Tensor],
     groups: tuple[Group, ...],
-    policy: Mapping[str, HeadPolicy] | None = None,
-    *,
     entity: str = "",
     deadline_ns: int | None = None,
+    *,
+    trunk_must_run: bool = False,
 ) -> list[Output]:
-    """Run each group on its version's engine. Raises KeyError when a version is not loaded here."""
+    """Run each group on its version's engine. Raises KeyError when a version is not loaded here.
+
+    `trunk_must_run`: raise when the shared parts fail, for somebody else has better answers than fallbacks."""
     return [
         Output(task, scored.values, group.version, scored.fallback)
         for group in groups
-        for task, scored in engines[group.digest].run(inputs, group.tasks, policy, entity, deadline_ns).items()
+        for task, scored in engines[group.digest]
+        .run(inputs, group.tasks, group.heads, entity, deadline_ns, trunk_must_run=trunk_must_run)
+        .items()
     ]
 
 

@@ -15,7 +15,7 @@ from serving.applied import Applied, Group
 from serving.ask import Ask, Output, Tensor
 
 log = logging.getLogger(__name__)
-Call = Callable[[dict[str, Tensor], tuple[Group, ...]], Awaitable[list[Output]]]
+Call = Callable[[dict[str, Tensor], tuple[Group, ...], str], Awaitable[list[Output]]]
 TRIPS_AFTER = 5
 REST_S = 1.0
 NEAR_REST_S, MAX_NEAR_REST_S = 10.0, 600.0
@@ -63,8 +63,8 @@ _Breakers = OrderedDict[tuple[str, ...], _Breaker]
 
 
 class CanaryCaller:
-    """`call(inputs, groups)` asks the candidate's process. Breakers are each version's own, so that one bad candidate
-    of many models is left alone, not all; the bound on calls in flight is for all of them, as is the process."""
+    """`call(inputs, groups, entity)` asks the candidate's process. Breakers are each version's own, so that one bad
+    candidate of many models is left alone, not all; the bound on calls in flight is for all of them."""
 
     def __init__(self, call: Call, deadline_s: float, in_flight: int) -> None:
         self._call, self._deadline_s, self._limit = call, deadline_s, in_flight
@@ -84,13 +84,15 @@ class CanaryCaller:
             "limit": self._limit,
         }
 
-    async def outputs(self, inputs: dict[str, Tensor], groups: tuple[Group, ...]) -> list[Output] | None:
+    async def outputs(
+        self, inputs: dict[str, Tensor], groups: tuple[Group, ...], entity: str = ""
+    ) -> list[Output] | None:
         """The candidate's outputs, or None when stable must answer instead."""
-        found = await self._try(inputs, groups)
+        found = await self._try(inputs, groups, entity)
         self.fallbacks += found is None
         return found
 
-    async def _try(self, inputs: dict[str, Tensor], groups: tuple[Group, ...]) -> list[Output] | None:
+    async def _try(self, inputs: dict[str, Tensor], groups: tuple[Group, ...], entity: str) -> list[Output] | None:
         breaker = _of(self._far, groups, REST_S, REST_S)
         if self._in_flight >= self._limit or not breaker.lets_through():
             return None
@@ -98,7 +100,7 @@ class CanaryCaller:
         self._in_flight += 1
         self._most_in_flight = max(self._most_in_flight, self._in_flight)
         try:
-            found = await asyncio.wait_for(self._call(inputs, groups), self._deadline_s)
+            found = await asyncio.wait_for(self._call(inputs, groups, entity), self._deadline_s)
         except asyncio.CancelledError:
             raise
         except Exception as error:  # whatever goes wrong over there, stable answers
@@ -109,7 +111,9 @@ class CanaryCaller:
         breaker.succeeded()
         return found
 
-    def near(self, applied: Applied, inputs: dict[str, Tensor], groups: tuple[Group, ...]) -> list[Output] | None:
+    def near(
+        self, applied: Applied, inputs: dict[str, Tensor], groups: tuple[Group, ...], entity: str = ""
+    ) -> list[Output] | None:
         """The candidate's outputs, computed in this process, or None when its process must be asked instead.
 
         One run that takes longer than the deadline is enough: everybody else here waits for it."""
@@ -119,7 +123,7 @@ class CanaryCaller:
         began = time.monotonic()
         deadline_ns = time.perf_counter_ns() + int(self._deadline_s * 1e9)
         try:
-            found = applied.run(inputs, groups, deadline_ns=deadline_ns)
+            found = applied.run(inputs, groups, entity, deadline_ns, trunk_must_run=True)
         except Exception as error:  # whatever its graphs do, somebody else answers
             late = time.monotonic() - began > self._deadline_s
             self._failed(breaker, groups, error, TRIPS_AFTER if late else 1)
@@ -147,7 +151,9 @@ def _of(kept: _Breakers, groups: tuple[Group, ...], rest_s: float, max_rest_s: f
     return breaker
 
 
-async def canary_outputs(caller: CanaryCaller, applied: Applied, ask: Ask) -> list[Output]:
+async def canary_outputs(
+    caller: CanaryCaller, applied: Applied, ask: Ask, deadline_ns: int | None = None
+) -> list[Output]:
     """The candidate's outputs; where it fails, stable's, that count as the candidate's: intention to treat.
 
     Tasks that the candidate's side does not have are stable's in any case."""
@@ -155,12 +161,12 @@ async def canary_outputs(caller: CanaryCaller, applied: Applied, ask: Ask) -> li
     meant = {task: group.version for group in groups for task in group.tasks}
     found: list[Output] | None = []
     if groups and applied.table.canary_bp > NEAR_ABOVE_BP:
-        found = caller.near(applied, ask.inputs, groups)
+        found = caller.near(applied, ask.inputs, groups, ask.entity)
     if groups and not found:
-        found = await caller.outputs(ask.inputs, groups)
+        found = await caller.outputs(ask.inputs, groups, ask.entity)
     rest = tuple(task for task in ask.tasks or applied.tasks if found is None or task not in meant)
     if not rest:
         return found or []
-    stable = applied.run(ask.inputs, applied.groups("stable", rest))
+    stable = applied.run(ask.inputs, applied.groups("stable", rest), ask.entity, deadline_ns)
     stood_in = [Output(o.task, o.values, meant[o.task], "stable") if o.task in meant else o for o in stable]
     return [*(found or []), *stood_in]

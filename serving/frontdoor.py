@@ -24,6 +24,7 @@ from serving.chosen import Choose, taken
 from serving.event_times import EventTimes, holds_token
 from serving.label_calls import LabelCalls
 from serving.marks import Marks
+from serving.process import process
 from serving.recording import Recorder
 from serving.routes_follower import Follower
 from serving.rows import frames, slices_of
@@ -56,6 +57,7 @@ class Door:
 
     def __init__(self, settings: Settings, candidate: Call, shadow: SendBatch) -> None:
         self.name = writer_name("front")
+        process().cache.bound(settings.cache_bytes, settings.cache_ms)
         self.follower = Follower("front", self.name, settings)
         self._settings = settings
         self._recorder = Recorder(settings.log, self.name, settings.spool_bytes)
@@ -95,15 +97,17 @@ class Door:
 
         `choose`: which rows are answered, recorded and shadowed, in which order; None: all."""
         began = time.perf_counter_ns()
+        longest_us = applied.table.serving.timeout_ms * 1000
+        deadline_ns = began + min(ask.timeout_us or longest_us, longest_us) * 1000
         asked = self._asked(applied, ask, authorization)
         model = applied.table.model
         mark = self._marks.of(model)
         number = mark.begin(asked.event_ms)
         try:
             if asked.arm == "canary":
-                outputs = await canary_outputs(self._canary, applied, ask)
+                outputs = await canary_outputs(self._canary, applied, ask, deadline_ns)
             else:
-                outputs = applied.run(ask.inputs, applied.groups("stable", ask.tasks))
+                outputs = applied.run(ask.inputs, applied.groups("stable", ask.tasks), ask.entity, deadline_ns)
             places: Sequence[int] = range(ask.rows)
             if choose is not None:
                 places = choose(outputs, ask.rows)
@@ -169,6 +173,8 @@ class Door:
                 "failed": self._shadows.failed,
             },
             "recorder": self._recorder.status(),
+            "heads": {model: applied.heads() for model, applied in models.items()},
+            "runs": process().status(),
             "lost": {model: dict(self._marks.of(model).lost) for model in models},
             "outstanding_ms": {model: self._marks.of(model).outstanding_ms for model in models},
         }
@@ -190,7 +196,7 @@ class Door:
         identity = ask.id or uuid7(_wall_ms() if ask.event_ms is None else ask.event_ms)
         event_ms = identity.int >> 80
         table, entity = applied.table, ask.entity or str(identity)
-        canary_bp, shadow_bp = shares(table, time.time())
+        canary_bp, shadow_bp = shares(table, applied.now_s())
         arm = arm_of(bucket_of(table.salt, entity), canary_bp) if canary_bp else "stable"
         shadow = shadowed(table.salt, identity.bytes, shadow_bp)
         return Asked(applied, ask, identity, event_ms, entity, arm, shadow)

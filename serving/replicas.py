@@ -12,6 +12,7 @@ from serving.ask import Output, Tensor
 from serving.calls import ShadowBatch
 from serving.frontdoor import writer_name
 from serving.memory_bound import MemoryBound
+from serving.process import process
 from serving.recorder import LogWriter, partition_of
 from serving.routes_follower import Follower
 from serving.rows import frames
@@ -25,15 +26,20 @@ class Scorer:
 
     def __init__(self, role: ReplicaRole, settings: Settings) -> None:
         self.name = writer_name(role)
+        process().cache.bound(settings.cache_bytes, settings.cache_ms)
         self._memory = MemoryBound(settings.candidate_memory_bytes)
         self.follower = Follower(role, self.name, settings)
         self._following = asyncio.create_task(self.follower.run())
 
-    def outputs(self, inputs: dict[str, Tensor], groups: tuple[Group, ...]) -> list[Output]:
-        """Raises KeyError when a version is not loaded here (yet)."""
+    def outputs(
+        self, inputs: dict[str, Tensor], groups: tuple[Group, ...], entity: str = "", *, trunk_must_run: bool = True
+    ) -> list[Output]:
+        """Raises KeyError when a version is not loaded here (yet).
+
+        `trunk_must_run`: raise when the shared parts fail: stable has better answers than fallbacks."""
         if self._following.done():
             raise RuntimeError("this process no longer follows the routes")
-        return run(self.follower.engines, inputs, groups)
+        return run(self.follower.engines, inputs, groups, entity, trunk_must_run=trunk_must_run)
 
     def check(self) -> None:
         """Raises when this process should be replaced by a fresh one: Ray Serve asks every second."""
@@ -52,7 +58,8 @@ class ShadowScorer(Scorer):
     def score(self, batch: ShadowBatch) -> int:
         """Score and record a batch by one run a version. Returns how many rows could not be written."""
         began = time.perf_counter_ns()
-        outputs = self.outputs(batch.inputs, batch.groups)
+        entity = batch.keys[0][2] if len(batch.keys) == 1 else ""
+        outputs = self.outputs(batch.inputs, batch.groups, entity, trunk_must_run=False)
         rows = frames(
             batch.keys,
             outputs,

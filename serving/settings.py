@@ -26,6 +26,7 @@ class Settings:
     scoring takes at most. `memory_reserve_bytes`: memory that loading a package must leave free.
     `candidate_memory_bytes`: what a Candidate or Shadow may take beyond what it has at its start; 0: half of what is
     free then.
+    `cache_ms`, `cache_bytes`: of the outputs of cached parts, in each process; 0: none are kept.
     `spool_bytes`: memory of each front door for rows that wait for the disk.
     `replay_token_sha256`: hex digest of the token whose bearer may use any event time; "" means nobody may."""
 
@@ -53,6 +54,8 @@ class Settings:
     shadow_rps: int = 0
     shadow_cpu: float = 0.5
     mark_every_s: float = 0.25
+    cache_ms: int = 100
+    cache_bytes: int = 64 << 20
     spool_bytes: int = 16 << 20
     poll_s: float = 25.0
 
@@ -88,6 +91,8 @@ class Settings:
             package_cache_bytes=_whole(env, "SERINUS_PACKAGE_CACHE_MB", 20_480, 1, 999_999) << 20,
             memory_reserve_bytes=_whole(env, "SERINUS_MEMORY_RESERVE_MB", 256, 0, 999_999) << 20,
             candidate_memory_bytes=_whole(env, "SERINUS_CANDIDATE_MEMORY_MB", 0, 0, 999_999) << 20,
+            cache_ms=_whole(env, "SERINUS_CACHE_MS", 100, 0, 60_000),
+            cache_bytes=_bytes(env, "SERINUS_CACHE_BYTES", 64 << 20),
             spool_bytes=_whole(env, "SERINUS_SPOOL_MB", 16, 1, 4096) << 20,
             candidate_deadline_s=_whole(env, "SERINUS_CANDIDATE_DEADLINE_MS", 250, 1, 60_000) / 1000,
         )
@@ -101,6 +106,13 @@ def _whole(env: Mapping[str, str], name: str, default: int, low: int, high: int)
     text = env.get(name, str(default))
     if not re.fullmatch(r"\d{1,6}", text) or not low <= int(text) <= high:
         raise BadInput(f"{name} is {text!r}, expected a whole number from {low} to {high}")
+    return int(text)
+
+
+def _bytes(env: Mapping[str, str], name: str, default: int) -> int:
+    text = env.get(name, str(default))
+    if not re.fullmatch(r"\d{1,12}", text):
+        raise BadInput(f"{name} is {text!r}, expected a number of bytes")
     return int(text)
 
 

@@ -32,7 +32,7 @@ class StandInCandidate:
     def __init__(self) -> None:
         self.mode, self.calls, self.cancelled = "answer", 0, 0
 
-    async def __call__(self, _inputs: Any, _groups: Any) -> list[Output]:
+    async def __call__(self, _inputs: Any, _groups: Any, _entity: str) -> list[Output]:
         self.calls += 1
         if self.mode == "raise":
             raise KeyError("not loaded")
