@@ -134,3 +134,23 @@ def test_sigterm_during_the_start(own_stack: Callable[..., Stack], moment: str) 
     _gone, alive = psutil.wait_procs(processes, timeout=10)
     assert alive == []
     assert not (stack.folder / "home" / "run").exists()
+
+
+def test_a_front_door_hangs(stack: Stack, seen: Seen) -> None:
+    """HAProxy's own questions find out, and the other one answers; what was in its hands comes too late."""
+    in_place(stack)
+    with load(stack) as run:
+        run.more(50)
+        victim = stack.replicas("FrontDoor")[0]
+        victim.send_signal(signal.SIGSTOP)
+        try:
+            stopped_at = len(run.outcomes) / run.plan.rate
+            run.more(int(run.plan.rate), lambda o: o.good and o.at_s > stopped_at + 4.0)
+        finally:
+            victim.send_signal(signal.SIGCONT)
+        run.more(50)
+    whole(stack)
+    times = [outcome.at_s - stopped_at for outcome in run.failed]
+    seen(f"{run.summary()}; {run.why()}; the last one {max(times, default=0):.1f} s after it hung")
+    recorded_once(stack, run.answered, twice=len(run.outcomes))
+    assert max(times, default=0) < 8.0, run.why()
