@@ -65,7 +65,8 @@ class Ask(msgspec.Struct):
     """One checked request. `inputs`: tensor name -> array of shape [n, *shape], every input that is known, always.
 
     `id`, `event_ms`: as the caller gave them, or as its join key gives them; `said`: the id it wants to read in the
-    answer. `tasks`: () when all are wanted. In a ranking request an input has `rows` rows or, where it is the
+    answer. `tasks`: () when all are wanted. `pinned`: the caller named the version, so that the answer is stable's and
+    belongs to no rollout. In a ranking request an input has `rows` rows or, where it is the
     entity's, one."""
 
     id: uuid.UUID | None
@@ -77,6 +78,7 @@ class Ask(msgspec.Struct):
     said: str = ""
     attributes: dict[str, str] = {}
     timeout_us: int | None = None
+    pinned: bool = False
 
 
 class Output(msgspec.Struct):
@@ -119,14 +121,7 @@ def check(
     rows = max(counts) if ranking else counts[0]
     if not 1 <= rows <= MAX_ROWS:
         raise BadInput(f"inputs[0].shape says {rows} rows, expected 1 to {MAX_ROWS}")
-    tensors: dict[str, Tensor] = {}
-    for tensor, count in zip(given, counts, strict=True):
-        spec = specs.get(tensor.name)
-        if spec is None:
-            raise BadInput(f"input {tensor.name!r} is unknown, expected {_list(specs)}")
-        if tensor.name in tensors:
-            raise BadInput(f"input {tensor.name!r} is given twice, expected each once")
-        tensors[tensor.name] = _tensor(tensor, spec, count if ranking and count == 1 else rows)
+    tensors = _tensors(given, [count if ranking and count == 1 else rows for count in counts], specs)
     for name, spec in specs.items():
         if name not in tensors:
             if spec.required:
@@ -188,6 +183,35 @@ def absent(spec: InputSpec, rows: int) -> Tensor:
     """An input that was left out: NaN for floats, the empty text for BYTES, else 0; shape [rows, *shape]."""
     fill: Any = "" if spec.datatype == "BYTES" else np.nan if spec.datatype in ("FP32", "FP64") else 0
     return np.full((rows, *spec.shape), fill, dtype=DTYPES[spec.datatype])
+
+
+def _tensors(given: Sequence[Given], rows: Sequence[int], specs: Mapping[str, InputSpec]) -> dict[str, Tensor]:
+    """Name -> array of each tensor as it came; `rows`: how many each should have."""
+    tensors: dict[str, Tensor] = {}
+    for tensor, count in zip(given, rows, strict=True):
+        spec = specs.get(tensor.name)
+        if spec is None:
+            raise BadInput(f"input {tensor.name!r} is unknown, expected {_list(specs)}")
+        if tensor.name in tensors:
+            raise BadInput(f"input {tensor.name!r} is given twice, expected each once")
+        found = _single(tensor, spec) if count == 1 else None
+        tensors[tensor.name] = _tensor(tensor, spec, count) if found is None else found
+    return tensors
+
+
+def _single(given: Given, spec: InputSpec) -> Tensor | None:
+    """The one value of one row, which most requests consist of; None: whatever is unusual in it, `_tensor` says."""
+    data, datatype = given.data, spec.datatype
+    if spec.shape or given.datatype != datatype or list(given.shape) != [1] or type(data) is not list or len(data) != 1:
+        return None
+    value = data[0]
+    kind = type(value)
+    if datatype == "FP32":
+        if (kind is float or kind is int) and -FP32_MAX <= value <= FP32_MAX:
+            return np.array(data, np.float32)
+    elif datatype == "BYTES" and kind is str:
+        return np.array(data, np.object_)
+    return None
 
 
 def _tensor(given: Given, spec: InputSpec, rows: int) -> Tensor:
