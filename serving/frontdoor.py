@@ -19,6 +19,7 @@ from serinus.records import Arm
 from serving.applied import Applied
 from serving.ask import Answer, Ask, Output
 from serving.assignment import arm_of, bucket_of, shadowed, shares
+from serving.batching import Batcher
 from serving.canary import Call, CanaryCaller, canary_outputs
 from serving.chosen import Choose, taken
 from serving.event_times import EventTimes, holds_token
@@ -27,7 +28,8 @@ from serving.marks import Marks
 from serving.process import process
 from serving.recording import Recorder
 from serving.routes_follower import Follower
-from serving.rows import frames, slices_of
+from serving.rows import frames, input_frame, slices_of
+from serving.sampling import sampled
 from serving.settings import Settings
 from serving.shadowing import Copy, SendBatch, ShadowQueue
 
@@ -63,6 +65,7 @@ class Door:
         self._recorder = Recorder(settings.log, self.name, settings.spool_bytes)
         self._marks = Marks(self._recorder, self.name, settings.mark_every_s)
         self._canary = CanaryCaller(candidate, settings.candidate_deadline_s, settings.candidate_in_flight)
+        self._batcher = Batcher(settings.micro_batch)
         self._shadows = ShadowQueue(shadow, self._marks, settings.shadow_queue, settings.shadow_rps)
         self._labels = LabelCalls(settings.log, self.name, self.applied, self._marks)
         self._tasks: list[asyncio.Task[None]] = []
@@ -107,18 +110,13 @@ class Door:
             if asked.arm == "canary":
                 outputs = await canary_outputs(self._canary, applied, ask, deadline_ns)
             else:
-                outputs = applied.run(ask.inputs, applied.groups("stable", ask.tasks), ask.entity, deadline_ns)
+                outputs = await self._batcher.run(applied, ask, applied.groups("stable", ask.tasks), deadline_ns)
             places: Sequence[int] = range(ask.rows)
             if choose is not None:
                 places = choose(outputs, ask.rows)
                 ask, outputs = taken(ask, outputs, places)
-            keys = [(asked.identity.bytes, index, asked.entity) for index in places]
-            slices = slices_of(ask, applied.table.slices)
-            latency_us = (time.perf_counter_ns() - began) // 1000
-            self._record(asked, outputs, keys, slices, latency_us)
-            if asked.shadow and self._shadows.admits(model, ask.rows):
-                groups = applied.groups("stable" if asked.arm == "canary" else "candidate", ask.tasks)
-                self._shadows.put(Copy(applied, groups, ask.inputs, keys, slices, mark.begin(asked.event_ms)))
+            if sampled(asked.entity, applied.table.serving.log_share):
+                self._record(asked, ask, outputs, places, (time.perf_counter_ns() - began) // 1000)
         finally:
             mark.end(number)
         self._answered += 1
@@ -172,6 +170,7 @@ class Door:
                 "limited": self._shadows.limited,
                 "failed": self._shadows.failed,
             },
+            "batches": {"runs": self._batcher.runs, "joined": self._batcher.joined},
             "recorder": self._recorder.status(),
             "heads": {model: applied.heads() for model, applied in models.items()},
             "runs": process().status(),
@@ -201,16 +200,14 @@ class Door:
         shadow = shadowed(table.salt, identity.bytes, shadow_bp)
         return Asked(applied, ask, identity, event_ms, entity, arm, shadow)
 
-    def _record(
-        self,
-        asked: Asked,
-        outputs: list[Output],
-        keys: list[tuple[bytes, int, str]],
-        slices: list[dict[str, str]],
-        latency_us: int,
-    ) -> None:
-        """Hand the rows of an answer to the spool; what it cannot take is counted, and the answer goes out."""
-        table = asked.applied.table
+    def _record(self, asked: Asked, ask: Ask, outputs: list[Output], places: Sequence[int], latency_us: int) -> None:
+        """Hand an answer's rows to the spool, with what they were made from, and its copy to the shadow; no waiting.
+
+        `ask`, `outputs`: of the answered rows, whose places in the request are `places`."""
+        applied, table = asked.applied, asked.applied.table
+        model, policy, mark = table.model, table.serving, self._marks.of(table.model)
+        keys = [(asked.identity.bytes, index, asked.entity) for index in places]
+        slices = slices_of(ask, table.slices, policy.inputs_exclude)
         rows = frames(
             keys,
             outputs,
@@ -219,9 +216,18 @@ class Door:
             rollout=table.rollout or "",
             epoch=table.epoch,
             latency_us=latency_us,
+            share=policy.log_share,
         )
-        mark = self._marks.of(table.model)
-        self._recorder.append("predictions", mark, table.model, asked.event_ms, rows)
+        self._recorder.append("predictions", mark, model, asked.event_ms, rows)
+        share = min(policy.inputs_share, policy.log_share)
+        if share and sampled(asked.entity, share):
+            whole = input_frame(
+                asked.identity.bytes, asked.entity, asked.ask, applied.specs, policy.inputs_exclude, share
+            )
+            self._recorder.append("inputs", mark, model, asked.event_ms, [whole])
+        if asked.shadow and self._shadows.admits(model, ask.rows):
+            groups = applied.groups("stable" if asked.arm == "canary" else "candidate", ask.tasks)
+            self._shadows.put(Copy(applied, groups, ask.inputs, keys, slices, mark.begin(asked.event_ms)))
 
 
 def _bounded(times: EventTimes, event_ms: int, what: str) -> None:

@@ -26,6 +26,7 @@ class Settings:
     scoring takes at most. `memory_reserve_bytes`: memory that loading a package must leave free.
     `candidate_memory_bytes`: what a Candidate or Shadow may take beyond what it has at its start; 0: half of what is
     free then.
+    `micro_batch`: rows that requests of one turn may share a run with; 0: each has its own.
     `cache_ms`, `cache_bytes`: of the outputs of cached parts, in each process; 0: none are kept.
     `spool_bytes`: memory of each front door for rows that wait for the disk.
     `replay_token_sha256`: hex digest of the token whose bearer may use any event time; "" means nobody may."""
@@ -54,6 +55,7 @@ class Settings:
     shadow_rps: int = 0
     shadow_cpu: float = 0.5
     mark_every_s: float = 0.25
+    micro_batch: int = 0
     cache_ms: int = 100
     cache_bytes: int = 64 << 20
     spool_bytes: int = 16 << 20
@@ -91,6 +93,7 @@ class Settings:
             package_cache_bytes=_whole(env, "SERINUS_PACKAGE_CACHE_MB", 20_480, 1, 999_999) << 20,
             memory_reserve_bytes=_whole(env, "SERINUS_MEMORY_RESERVE_MB", 256, 0, 999_999) << 20,
             candidate_memory_bytes=_whole(env, "SERINUS_CANDIDATE_MEMORY_MB", 0, 0, 999_999) << 20,
+            micro_batch=_whole(env, "SERINUS_MICRO_BATCH", 0, 0, 1024),
             cache_ms=_whole(env, "SERINUS_CACHE_MS", 100, 0, 60_000),
             cache_bytes=_bytes(env, "SERINUS_CACHE_BYTES", 64 << 20),
             spool_bytes=_whole(env, "SERINUS_SPOOL_MB", 16, 1, 4096) << 20,
