@@ -19,7 +19,7 @@ Rows = dict[str, npt.NDArray[Any]]
 NAMES = {"f": "FP32", "i": "INT64", "O": "BYTES", "U": "BYTES"}
 TOLERANCE = 1e-5
 CANDIDATES = 100
-OF_A_CANDIDATE = {"dest", "carrier", "distance", "scheduled_minutes", "item"}
+OF_A_CANDIDATE = {"dest", "carrier", "distance", "scheduled_minutes", "item", "features"}
 """Raw inputs in which the candidates of one ranking request differ; the others are the entity's."""
 
 

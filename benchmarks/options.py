@@ -21,7 +21,7 @@ def parse(description: str | None, cases: tuple[str, ...] = ()) -> Options:
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--quick", action="store_true", help="few and short rounds")
     parser.add_argument("--json", metavar="FILE", help="write tables and targets as data too")
-    parser.add_argument("--seconds", type=float, help="of one measurement (2, quick: 1)")
+    parser.add_argument("--seconds", type=float, help="of one measurement (1)")
     parser.add_argument("--rounds", type=int, help="how often each is measured (5, quick: 2)")
     if cases:
         parser.add_argument("--only", help=f"some of {', '.join(cases)}, with commas")
@@ -29,5 +29,5 @@ def parse(description: str | None, cases: tuple[str, ...] = ()) -> Options:
     only = tuple((given.only or "").split(",")) if cases and given.only else ()
     if unknown := set(only) - set(cases):
         parser.error(f"--only: {sorted(unknown)[0]!r} is none of {', '.join(cases)}")
-    seconds = given.seconds or (1.0 if given.quick else 2.0)
+    seconds = given.seconds or 1.0
     return Options(seconds, given.rounds or (2 if given.quick else 5), given.quick, given.json, only)

@@ -25,7 +25,7 @@ from benchmarks.rounds import settle
 from benchmarks.stack import Stack
 from benchmarks.stages import STAGES, by_stage
 
-SAMPLES_S = 500
+SAMPLES_S = 200
 CONNECTIONS = 16
 PARTS = (
     ("front door", "ServeReplica:serinus:FrontDoor"),
@@ -80,10 +80,10 @@ def _processes(report: Report, options: Options, stack: Stack, model: str, reque
 def _stages(report: Report, options: Options, stack: Stack, model: str, requests: Requests) -> None:
     """Samples of the front door's busy threads, as microseconds of a request."""
     door = _front_door(stack)
-    seconds = max(3, round(options.seconds * 5))
+    seconds = 8 if options.quick else 15
     with tempfile.NamedTemporaryFile(prefix="serinus-profile-") as file:
         command = [str(Path(sys.executable).with_name("py-spy")), "record", "--pid", str(door.pid), "--format", "raw"]
-        command += ["--rate", str(SAMPLES_S), "--duration", str(seconds), "--output", file.name, "--nonblocking"]
+        command += ["--rate", str(SAMPLES_S), "--duration", str(seconds), "--output", file.name, "--native"]
         seen: list[Load] = []
         asking = Thread(target=lambda: seen.append(load(stack.port, requests, CONNECTIONS, seconds + 2)))
         before = cpu_s([door])

@@ -31,12 +31,14 @@ STAGES: tuple[tuple[str, tuple[str, ...]], ...] = (
         ("serving/labels", "serving/label_", "serving/routes_", "serving/membership", "serving/replicas"),
     ),
     ("the door's own code", ("serving/",)),
-    ("uvicorn", ("uvicorn/",)),
+    ("event loop, sockets", ("asyncio", "uvloop", "loop.c:", "uv_", "stream.c:", "core.c:", "linux.c:")),
+    ("uvicorn", ("uvicorn/", "httptools")),
     ("Ray Serve", ("ray/serve/", "starlette/")),
-    ("Ray", ("ray/",)),
-    ("event loop, sockets", ("asyncio/", "uvloop", "selectors.py")),
+    ("Ray and its gRPC", ("ray/", "grpc/")),
 )
 """Stage and what marks it, in the order in which a stack's frames are asked, the innermost frame first."""
+WAITS = ("epoll_", "acquire_lock", "pthread_cond_wait", "pthread_cond_timedwait", "os_read", "SimpleQueue_get", "poll (")
+INNERMOST = 5
 
 
 def stage_of(frames: list[str]) -> str:
@@ -49,10 +51,11 @@ def stage_of(frames: list[str]) -> str:
 
 
 def by_stage(raw: str) -> Counter[str]:
-    """Samples by stage, of py-spy's raw format: `frame;frame;frame count` a line."""
+    """Samples by stage, of py-spy's raw format: `frame;frame;frame count` a line. Threads that wait do not count."""
     found: Counter[str] = Counter()
     for line in raw.splitlines():
         stack, _, count = line.rpartition(" ")
-        if stack:
-            found[stage_of(stack.split(";"))] += int(count)
+        frames = stack.split(";")
+        if stack and not any(mark in frame for frame in frames[-INNERMOST:] for mark in WAITS):
+            found[stage_of(frames)] += int(count)
     return found
