@@ -10,7 +10,9 @@ from serving.ask import Tensor
 
 @dataclass(frozen=True, slots=True)
 class ShadowBatch:
-    """Rows of several requests, scored together. `keys`: (request id, index, entity) of each row, shapes [n, ...]."""
+    """Rows of several requests, scored together. `keys`: (request id, index, entity) of each row, shapes [n, ...].
+
+    `share`: of the entities that are recorded."""
 
     model: str
     epoch: int
@@ -19,3 +21,4 @@ class ShadowBatch:
     inputs: dict[str, Tensor]
     keys: list[tuple[bytes, int, str]]
     slices: list[dict[str, str]]
+    share: float = 1.0

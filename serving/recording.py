@@ -17,7 +17,7 @@ import msgspec
 
 import serinus
 import serving
-from serinus.records import Kind, Mark
+from serinus.records import MAX_ROW_BYTES, Kind, Mark
 from serving.marks import ModelMark
 from serving.recorder import partition_of
 from serving.ring import BOARD_WRITTEN, DROPPED_ROWS, ERRORS, PUT_ROWS, WRITTEN_ROWS, Ring
@@ -45,7 +45,10 @@ class Recorder:
 
     def append(self, kind: Kind, mark: ModelMark, model: str, event_ms: int, frames: Sequence[bytes]) -> None:
         """Take rows of one event time; never waits, never raises. Where there is no room they are lost, and counted."""
-        if not self._ring.put(kind, model, partition_of(event_ms), frames):
+        fits = max(map(len, frames), default=0) <= MAX_ROW_BYTES and self._ring.put(
+            kind, model, partition_of(event_ms), frames
+        )
+        if not fits:
             mark.lose(kind, event_ms, len(frames))
             self._lost[kind] = self._lost.get(kind, 0) + len(frames)
             if (now := time.monotonic()) > self._said_at + SAY_EVERY_S:

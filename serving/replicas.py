@@ -68,6 +68,7 @@ class ShadowScorer(Scorer):
             rollout=batch.rollout,
             epoch=batch.epoch,
             latency_us=(time.perf_counter_ns() - began) // 1000,
+            share=batch.share,
         )
         hours: dict[str, list[bytes]] = {}
         for (identity, _index, _entity), row in zip(batch.keys, rows, strict=True):

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
-from serinus.records import Arm, PredictionRow, Score, encode_row
-from serving.ask import Ask, Output
+from serinus.records import Arm, InputRow, InputTensor, PredictionRow, Score, encode_row
+from serinus.tasks import InputSpec
+from serving.ask import Ask, Output, Tensor
 
 
-def slices_of(ask: Ask, names: Iterable[str]) -> list[dict[str, str]]:
+def slices_of(ask: Ask, names: Iterable[str], excluded: Container[str] = ()) -> list[dict[str, str]]:
     """The values of these slices for each row, as texts: an attribute of the request, else its input; missing is "".
 
-    Whole numbers have no decimal point."""
+    Whole numbers have no decimal point. `excluded`: inputs that are not to be read."""
     found: list[dict[str, str]] = [{} for _ in range(ask.rows)]
     for name in names:
         said, tensor = ask.attributes.get(name), ask.inputs.get(name)
         if said is not None:
             values: list[Any] = [said] * ask.rows
-        elif tensor is None or tensor.ndim != 1:
+        elif tensor is None or tensor.ndim != 1 or name in excluded:
             continue
         else:
             values = tensor.tolist() if len(tensor) == ask.rows else tensor.tolist() * ask.rows
@@ -45,8 +46,11 @@ def frames(
     rollout: str,
     epoch: int,
     latency_us: int,
+    share: float = 1.0,
 ) -> list[bytes]:
-    """One frame a row. `keys`: (request id, index, entity) of each; `outputs`: arrays of as many values."""
+    """One frame a row. `keys`: (request id, index, entity) of each; `outputs`: arrays of as many values.
+
+    `share`: of the entities that are recorded."""
     columns = [(output.task, output.values.tolist(), output.version, output.fallback) for output in outputs]
     return [
         encode_row(
@@ -60,7 +64,27 @@ def frames(
                 scores=[Score(task, values[at], version, fallback) for task, values, version, fallback in columns],
                 slices=slices[at],
                 latency_us=latency_us,
+                share=share,
             )
         )
         for at, (identity, index, entity) in enumerate(keys)
     ]
+
+
+def input_frame(
+    identity: bytes, entity: str, ask: Ask, specs: Mapping[str, InputSpec], excluded: Container[str], share: float
+) -> bytes:
+    """The frame of a request's inputs, all its rows, without those that are excluded."""
+    tensors = [
+        InputTensor(name, specs[name].datatype, list(tensor.shape), _data(tensor))
+        for name, tensor in ask.inputs.items()
+        if name not in excluded and name in specs
+    ]
+    return encode_row(InputRow(identity, entity, ask.rows, tensors, share))
+
+
+def _data(tensor: Tensor) -> bytes | list[str]:
+    if tensor.dtype.hasobject:
+        texts: list[str] = tensor.ravel().tolist()
+        return texts
+    return tensor.astype(tensor.dtype.newbyteorder("<"), copy=False).tobytes()

@@ -152,4 +152,5 @@ def _joined(copies: list[Copy]) -> ShadowBatch:
         inputs=inputs,
         keys=[key for copy in copies for key in copy.keys],
         slices=[row for copy in copies for row in copy.slices],
+        share=first.applied.table.serving.log_share,
     )
