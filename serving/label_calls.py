@@ -104,9 +104,11 @@ class LabelCalls:
         total.more_refused += done.more_refused + max(0, len(done.refused) - room)
 
     def _call(self, form: Form, model: str, times: EventTimes) -> Call:
-        manifests = self._applied(model).manifests.values()
+        applied = self._applied(model)
+        manifests = applied.manifests.values()
         tasks = sorted({name for manifest in manifests for name in manifest.task_names})
-        return Call(0, form, model, tasks, times.now_ms, times.may_replay, 0, 0)
+        sampled = applied.table.serving.log_share < 1
+        return Call(0, form, model, tasks, times.now_ms, times.may_replay, 0, 0, sampled)
 
     async def _complete(self, model: str, said: CompleteTo) -> None:
         self._marks.of(model).complete(said.source, said.event_ms, time.time_ns() // 1_000_000)

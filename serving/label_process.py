@@ -35,7 +35,9 @@ LENGTH = struct.Struct("<I")
 
 
 class Call(msgspec.Struct):
-    """Some labels to take; `size` bytes follow it. `first_row`: number of the first one in what the caller sent."""
+    """Some labels to take; `size` bytes follow it. `first_row`: number of the first one in what the caller sent.
+
+    `sampled`: not every answer of the model is recorded, so a label may be of one that is not."""
 
     number: int
     form: Form
@@ -45,6 +47,7 @@ class Call(msgspec.Struct):
     may_replay: bool
     first_row: int
     size: int
+    sampled: bool = False
 
 
 class Done(msgspec.Struct):
@@ -76,7 +79,7 @@ class Loop:
         self.active: list[_Active] = []
 
     def begin(self, call: Call, body: bytes) -> None:
-        job = Job(call.model, dict.fromkeys(call.tasks), EventTimes(call.now_ms, call.may_replay))
+        job = Job(call.model, dict.fromkeys(call.tasks), EventTimes(call.now_ms, call.may_replay), call.sampled)
         self.active.append(_Active(call, job, batches(call.form, body), call.first_row, time.monotonic() + UNSURE_S))
 
     def turn(self) -> list[Done]:

@@ -62,12 +62,15 @@ class Refused(msgspec.Struct):
 class Job:
     """One call. `tasks`: those of the model's versions; `times`: which event times it may use.
 
+    `sampled`: a label of a request that is not in the log is taken and dropped: it may have been answered.
+
     `more_refused`: rows that were refused after `refused` was full. `unsure`: (row, label) of requests that are not in
     the log yet."""
 
     model: str
     tasks: Mapping[str, object]
     times: EventTimes
+    sampled: bool = False
     accepted: int = 0
     refused: list[Refused] = field(default_factory=list)
     more_refused: int = 0
@@ -123,6 +126,8 @@ class LabelDesk:
         except NeverAnswered as error:
             if wait:
                 job.unsure.append((row, raw))
+            elif job.sampled:
+                job.accepted += 1
             else:
                 job.refuse(row, str(error))
             return

@@ -190,3 +190,15 @@ def test_prediction_rows_still_begin_with_what_membership_reads() -> None:
     assert PredictionRow.__struct_fields__[:2] == ("id", "index")
     assert msgspec.inspect.type_info(PredictionRow).array_like  # type: ignore[attr-defined]
     assert time.time() * 1000 > NOW
+
+
+def test_where_not_all_is_recorded_a_label_of_nothing_is_taken_and_dropped(tmp_path: Path, tools: Any) -> None:
+    identity = predict(tmp_path, NOW)
+    said = body(label(uuid7(NOW)), label(identity), label(identity, task="diverted"))
+    loop, found = Loop(LabelDesk(tmp_path, "w")), []
+    loop.begin(Call(0, "json", "m", ["late"], NOW, False, 0, len(said), sampled=True), said)
+    while loop.active:
+        found += loop.turn()
+    assert found[0].accepted == 2
+    assert [refused.row for refused in found[0].refused] == [2]
+    assert [row.id for row in written(tmp_path, tools)] == [identity.bytes]
