@@ -13,7 +13,7 @@ import numpy as np
 import onnxruntime as ort
 
 from serinus.errors import InvalidPackage
-from serinus.execute import DTYPES
+from serinus.execute import DTYPES, SAMPLE_TOLERANCE
 from serinus.package import Manifest
 from serinus.routes import HeadPolicy
 from serving import steps
@@ -27,8 +27,8 @@ from serving.process import Process, process
 from serving.steps import Step, checked, repeated, run_steps
 from serving.watchdog import NEVER
 
-RTOL, ATOL = 1e-3, 1e-4
-"""How far an output may be from the package's own sample: ONNX Runtime's kernels differ between CPUs by less."""
+RTOL = 1e-3
+"""How far an output may be from the package's own sample, beside SAMPLE_TOLERANCE: kernels differ by less."""
 SAMPLE_WITHIN_S = 60.0
 """A package whose sample takes longer hangs, and is refused."""
 MAX_PLANS = 512
@@ -111,10 +111,11 @@ class Engine:
         sample = json.loads((self.folder / "sample.json").read_text())
         try:
             got = self.run(self._sample_inputs(sample), self.manifest.task_names)
+            tolerance = SAMPLE_TOLERANCE[self.manifest.precision]
             for task, values in sample["outputs"].items():
                 wanted = np.asarray(values, dtype=np.float32).reshape(-1)
                 found = got[task].values
-                if wanted.shape != found.shape or not np.allclose(found, wanted, rtol=RTOL, atol=ATOL):
+                if wanted.shape != found.shape or not np.allclose(found, wanted, rtol=RTOL, atol=tolerance):
                     raise InvalidPackage(f"task {task!r} does not give the outputs of its own sample.json")
         except InvalidPackage:
             raise
