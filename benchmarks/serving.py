@@ -9,6 +9,9 @@ is measured. Ratios are medians of the rounds' ratios."""
 from __future__ import annotations
 
 import sys
+import traceback
+from collections.abc import Callable
+from functools import partial
 
 from benchmarks import answering, caching, hanging, ranking, rollout, sharing
 from benchmarks.field import Field
@@ -31,12 +34,22 @@ def main() -> int:
         with Field() as field:
             for name, together in TOGETHER.items():
                 if name in chosen:
-                    together(field, report, options)
+                    attempt(report, name, partial(together, field, report, options))
     for name, alone in ALONE.items():
         if name in chosen:
-            alone(report, options)
+            attempt(report, name, partial(alone, report, options))
     report.finish(options.json)
     return 0
+
+
+def attempt(report: Report, name: str, run: Callable[[], None]) -> None:
+    """One case; when it breaks off, the others go on and the targets say so."""
+    try:
+        run()
+    except Exception as error:
+        traceback.print_exc()
+        report.table(Table(f"{name} broke off: {type(error).__name__}: {str(error)[:300]}", [""]))
+        report.target(f"{name}, cases that broke off", 1, 0, "", at_least=False)
 
 
 if __name__ == "__main__":

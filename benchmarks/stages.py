@@ -37,7 +37,7 @@ STAGES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Ray and its gRPC", ("ray/", "grpc/")),
 )
 """Stage and what marks it, in the order in which a stack's frames are asked, the innermost frame first."""
-WAITS = ("epoll_", "acquire_lock", "pthread_cond_wait", "pthread_cond_timedwait", "os_read", "SimpleQueue_get", "poll (")
+WAITS = ("epoll_", "acquire_lock", "cond_wait", "cond_timedwait", "os_read", "SimpleQueue_get", "poll (")
 INNERMOST = 5
 
 
