@@ -40,7 +40,10 @@ class Run:
     def more(self, requests: int, where: Callable[[Outcome], bool] = lambda o: o.good, within_s: float = 60.0) -> None:
         """Wait until so many more requests have ended that are as `where` says (well, if nothing is said)."""
         first = len(self.outcomes)
-        wait_for(lambda: sum(map(where, self.outcomes[first:])) >= requests or self._ended(), within_s)
+        try:
+            wait_for(lambda: sum(map(where, self.outcomes[first:])) >= requests or self._ended(), within_s)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; {self.why()}") from error
 
     def _ended(self) -> bool:
         assert self._process.poll() is None, f"the client ended with {self._process.returncode}"
