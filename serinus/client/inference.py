@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from serinus.client.connection import RETRIES_S, Connection
+from serinus.client.label_files import parts_of
 from serinus.client.tensors import to_tensors
 from serinus.client.views import Answer, Label, LabelsAnswer, Ranking, Refusal
 from serinus.errors import BadInput
@@ -101,6 +103,22 @@ class Inference:
             accepted += said.accepted
             refused += [Refusal(row=start + each.row, why=each.why) for each in said.refused]
         return LabelsAnswer(accepted=accepted, refused=tuple(refused))
+
+    def import_labels(
+        self, model: str, path: Path | str, seen: Callable[[float], object] = lambda _share: None
+    ) -> LabelsAnswer:
+        """Hand in the labels of a file: JSON lines, .csv, .parquet, .arrow or .feather (the last three need pyarrow).
+
+        Columns: id, or join_key and event_time_ms; task, value; index, known_ms where there are any. Refused rows have
+        the numbers of their lines (tables: of their rows, from 0). `seen` is told how much of the file is done."""
+        accepted, more, refused = 0, 0, list[Refusal]()
+        for part in parts_of(Path(path)):
+            sent = {"params": {"model": model}, "content": part.body, "headers": {"content-type": part.kind}}
+            said = LabelsAnswer.model_validate(self.serving.call("POST", "/v1/labels", waits_s=RETRIES_S, **sent))
+            accepted, more = accepted + said.accepted, more + said.more_refused
+            refused += [Refusal(row=part.numbers[each.row], why=each.why) for each in said.refused]
+            seen(part.share)
+        return LabelsAnswer(accepted=accepted, refused=tuple(refused), more_refused=more)
 
     def _types(self, model: str) -> dict[str, str]:
         """The model's datatypes, at most 30 s old: a new version may ask for more inputs."""

@@ -81,10 +81,13 @@ class Refusal(View):
 
 
 class LabelsAnswer(View):
-    """Labels accepted (on disk before the answer), and the rows that were refused."""
+    """Labels accepted (on disk before the answer), and the rows that were refused.
+
+    `more_refused`: how many more were refused than one answer lists."""
 
     accepted: int
     refused: tuple[Refusal, ...] = ()
+    more_refused: int = 0
 
 
 class Answer(View):
@@ -173,14 +176,19 @@ class Ranking(View):
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """What became known about one task of one row. `known_ms`: event time (Unix ms) at which; None: now."""
+    """What became known about one task of one row. `known_ms`: event time (Unix ms) at which; None: now.
+
+    `join_key`, `event_time_ms`: those of the request, for a caller that gave it these; `id` is "" then."""
 
     id: str
     task: str
     value: float
     index: int = 0
     known_ms: int | None = None
+    join_key: str = ""
+    event_time_ms: int | None = None
 
     def row(self) -> dict[str, Any]:
         row: dict[str, Any] = {"id": self.id, "index": self.index, "task": self.task, "value": self.value}
-        return row if self.known_ms is None else {**row, "known_ms": self.known_ms}
+        more = {"known_ms": self.known_ms, "join_key": self.join_key or None, "event_time_ms": self.event_time_ms}
+        return {**row, **{name: value for name, value in more.items() if value is not None}}

@@ -8,7 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
+from pyarrow import csv, feather
+from pyarrow import parquet as pq
 
 from serinus.cli import main
 from serinus.client import Client
@@ -289,18 +292,27 @@ def test_completeness_is_said_only_when_every_label_was_accepted(run: Run, serve
     complete = ("--source", "web", "--complete-to-ms", "77")
     server.on("/v1/labels", (200, {"accepted": 0, "refused": [{"row": 0, "why": "unknown id"}]}))
     assert run("labels", "import", "ads", str(file), *complete)[0] == 1
-    assert all("complete_to" not in each.json for each in server.seen)
+    assert all(b"complete_to" not in each.body for each in server.seen)
     server.on("/v1/labels", (200, {"accepted": 1, "refused": []}))
     assert run("labels", "import", "ads", str(file), *complete)[0] == 0
     assert server.seen[-1].json["complete_to"] == {"source": "web", "event_ms": 77}
 
 
-def test_a_line_that_is_no_label_is_named(run: Run, tmp_path: Path) -> None:
-    file = tmp_path / "labels.ndjson"
-    file.write_text('{"id": "a", "task": "click", "value": 1}\n{"id": "b"}\n')
-    code, _, err = run("labels", "import", "ads", str(file))
+@pytest.mark.parametrize("ending", ["parquet", "arrow", "csv"])
+def test_files_of_other_kinds_are_handed_in_with_their_model(
+    run: Run, server: Any, tmp_path: Path, ending: str
+) -> None:
+    file = tmp_path / f"labels.{ending}"
+    table = pa.table({"id": ["a", "b"], "task": ["click", "clack"], "value": [1.0, 0.0]})
+    write = {"parquet": pq.write_table, "arrow": feather.write_feather, "csv": csv.write_csv}
+    write[ending](table, file)
+    server.on("/v1/labels", (200, {"accepted": 1, "refused": [{"row": 1, "why": "no task 'clack'"}]}))
+    code, out, err = run("labels", "import", "ads", str(file))
     assert code == 1
-    assert "line 2 is no label" in err
+    assert "1 labels accepted, 1 refused" in out
+    assert f"{'line 3' if ending == 'csv' else 'row 1'}: no task 'clack'" in err
+    (sent,) = server.seen
+    assert sent.path == "/v1/labels?model=ads"
 
 
 def test_home_may_stand_before_the_command(run: Run, tmp_path: Path) -> None:
