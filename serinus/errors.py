@@ -70,6 +70,7 @@ class NotFound(SerinusError):
 
 class WrongMethod(SerinusError):
     status, hint = 405, "use the method that the message names"
+    allow = ""
 
 
 class TimedOut(SerinusError):

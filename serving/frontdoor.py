@@ -24,6 +24,7 @@ from serving.canary import Call, CanaryCaller, canary_outputs
 from serving.chosen import Choose, taken
 from serving.event_times import EventTimes, holds_token
 from serving.label_calls import LabelCalls
+from serving.load import Load
 from serving.marks import Marks
 from serving.process import process
 from serving.recording import Recorder
@@ -32,8 +33,10 @@ from serving.rows import frames, input_frame, slices_of
 from serving.sampling import sampled
 from serving.settings import Settings
 from serving.shadowing import Copy, SendBatch, ShadowQueue
+from serving.versions import stable_tasks
 
 log = logging.getLogger(__name__)
+EXTENSIONS = ("binary_tensor_data", "parameters", "serinus_rank")
 
 
 def writer_name(role: str) -> str:
@@ -70,6 +73,7 @@ class Door:
         self._labels = LabelCalls(settings.log, self.name, self.applied, self._marks)
         self._tasks: list[asyncio.Task[None]] = []
         self._answered = 0
+        self.load = Load()
 
     async def start(self) -> None:
         """Begin to follow the routes, to send shadow copies and to write marks."""
@@ -95,13 +99,22 @@ class Door:
         await self._marks.write_all(durable=True)
         await self._recorder.close()
 
-    async def infer(self, applied: Applied, ask: Ask, authorization: bytes, choose: Choose | None = None) -> Answer:
+    async def infer(
+        self,
+        applied: Applied,
+        ask: Ask,
+        authorization: bytes,
+        choose: Choose | None = None,
+        arrived_ns: int | None = None,
+    ) -> Answer:
         """Answer one checked request; its rows are in the log before this returns. Raises SerinusError.
 
-        `choose`: which rows are answered, recorded and shadowed, in which order; None: all."""
+        `choose`: which rows are answered, recorded and shadowed, in which order; None: all. `arrived_ns`: when the
+        request did, on the clock of `time.perf_counter_ns`, for its time runs from then; None: now."""
         began = time.perf_counter_ns()
-        longest_us = applied.table.serving.timeout_ms * 1000
-        deadline_ns = began + min(ask.timeout_us or longest_us, longest_us) * 1000
+        deadline_ns = self.load.deadline(
+            began if arrived_ns is None else arrived_ns, applied.table.serving, ask.timeout_us
+        )
         asked = self._asked(applied, ask, authorization)
         model = applied.table.model
         mark = self._marks.of(model)
@@ -135,23 +148,26 @@ class Door:
         """Whether it has heard of its models, from the controller or from disk, and can answer."""
         return self.follower.synced or bool(self.follower.applied)
 
-    def model_ready(self, model: str) -> bool:
-        return model in self.follower.applied
+    def model_ready(self, model: str, version: str = "") -> bool:
+        """Whether it can be asked; with a version: whether that is stable for some task."""
+        applied = self.follower.applied.get(model)
+        return applied is not None and (not version or any(str(v) == version for v in applied.tasks.values()))
 
     def server(self) -> dict[str, Any]:
         """OIP v2 metadata of the server."""
-        return {"name": "serinus", "version": __version__, "extensions": []}
+        return {"name": "serinus", "version": __version__, "extensions": list(EXTENSIONS)}
 
-    def describe(self, model: str) -> dict[str, Any]:
-        """OIP v2 metadata of a model. Raises NotFound."""
+    def describe(self, model: str, version: str = "") -> dict[str, Any]:
+        """OIP v2 metadata of a model, or of what one of its versions answers. Raises NotFound."""
         applied = self.applied(model)
+        tasks = stable_tasks(applied, version) if version else list(applied.tasks)
         inputs = [{"name": s.name, "datatype": s.datatype, "shape": [-1, *s.shape]} for s in applied.specs.values()]
         return {
             "name": model,
             "versions": [str(version) for version in sorted(set(applied.tasks.values()))],
             "platform": "serinus_onnx",
             "inputs": inputs,
-            "outputs": [{"name": task, "datatype": "FP32", "shape": [-1]} for task in applied.tasks],
+            "outputs": [{"name": task, "datatype": "FP32", "shape": [-1]} for task in tasks],
         }
 
     def status(self) -> dict[str, Any]:
@@ -160,6 +176,7 @@ class Door:
         return {
             "replica": self.name,
             "answered": self._answered,
+            "load": self.load.status(),
             "candidate": self._canary.status(),
             "epochs": {model: applied.table.epoch for model, applied in models.items()},
             "report": self.follower.report().model_dump(),
@@ -196,8 +213,8 @@ class Door:
         event_ms = identity.int >> 80
         table, entity = applied.table, ask.entity or str(identity)
         canary_bp, shadow_bp = shares(table, applied.now_s())
-        arm = arm_of(bucket_of(table.salt, entity), canary_bp) if canary_bp else "stable"
-        shadow = shadowed(table.salt, identity.bytes, shadow_bp)
+        arm = arm_of(bucket_of(table.salt, entity), canary_bp) if canary_bp and not ask.pinned else "stable"
+        shadow = not ask.pinned and shadowed(table.salt, identity.bytes, shadow_bp)
         return Asked(applied, ask, identity, event_ms, entity, arm, shadow)
 
     def _record(self, asked: Asked, ask: Ask, outputs: list[Output], places: Sequence[int], latency_us: int) -> None:

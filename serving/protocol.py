@@ -1,30 +1,45 @@
-"""Open Inference Protocol v2, JSON: a body becomes an `Ask`, an `Answer` becomes a body."""
+"""Open Inference Protocol v2, REST: a body becomes an `Ask`, an `Answer` becomes a body; JSON, and binary tensors."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any
 
 import msgspec
 import orjson
 
 from serinus.errors import BadInput
+from serinus.execute import DTYPES
 from serinus.tasks import InputSpec
-from serving.ask import Answer, Ask, Caller, Given, check
+from serving.ask import Answer, Ask, Caller, Given, Output, check
+from serving.binary import Tail
 
 Short = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 Text = Annotated[str, msgspec.Meta(max_length=256)]
+
+
+class TensorParameters(msgspec.Struct):
+    binary_data_size: int | None = None
+    shared_memory_region: Any = None
 
 
 class TensorIn(msgspec.Struct):
     name: Short
     shape: Annotated[list[int], msgspec.Meta(min_length=1, max_length=8)]
     datatype: Short
-    data: list[Any]
+    data: list[Any] | None = None
+    parameters: TensorParameters | None = None
+
+
+class OutputParameters(msgspec.Struct):
+    binary_data: bool | None = None
+    classification: int = 0
+    shared_memory_region: Any = None
 
 
 class OutputAsk(msgspec.Struct):
     name: Short
+    parameters: OutputParameters | None = None
 
 
 class Parameters(msgspec.Struct):
@@ -33,6 +48,7 @@ class Parameters(msgspec.Struct):
     join_key: Short | None = None
     attributes: Annotated[dict[Short, Text], msgspec.Meta(max_length=64)] = {}
     timeout: int | None = None
+    binary_data_output: bool = False
 
 
 class InferIn(msgspec.Struct):
@@ -46,15 +62,66 @@ _decoder = msgspec.json.Decoder(InferIn)
 _NOTHING = Parameters()
 
 
-def parse(body: bytes, specs: Mapping[str, InputSpec], tasks: Mapping[str, int], *, ranking: bool = False) -> Ask:
-    """The request in `body`, checked against the known inputs and the tasks that can be asked. Raises BadInput."""
+def parse(
+    body: bytes,
+    specs: Mapping[str, InputSpec],
+    tasks: Mapping[str, int],
+    tail: memoryview | None = None,
+) -> tuple[Ask, Collection[str]]:
+    """The request, checked against the known inputs and the tasks that can be asked; and the tasks whose
+    probabilities are wanted as bytes. `tail`: the bytes behind the JSON, if any. Raises BadInput."""
     try:
         request = _decoder.decode(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise BadInput(f"the body is not an inference request (OIP v2 JSON): {error}") from error
-    given = [Given(tensor.name, tensor.datatype, tensor.shape, tensor.data) for tensor in request.inputs]
+    given = given_of(request.inputs, specs, tail)
     asked = [output.name for output in request.outputs or ()]
-    return check(given, caller_of(request), asked, specs, tasks, ranking=ranking)
+    return check(given, caller_of(request), asked, specs, tasks), _binary(request, tasks)
+
+
+def given_of(inputs: list[TensorIn], specs: Mapping[str, InputSpec], tail: memoryview | None = None) -> list[Given]:
+    """The tensors with their values, which stand in the JSON or behind it. Raises BadInput."""
+    rest = Tail(tail, specs)
+    found = []
+    for tensor in inputs:
+        data: Any = tensor.data
+        if tensor.parameters is not None or data is None:
+            data = _elsewhere(tensor, rest)
+        found.append(Given(tensor.name, tensor.datatype, tensor.shape, data))
+    rest.end()
+    return found
+
+
+def _elsewhere(tensor: TensorIn, rest: Tail) -> Any:
+    """The values of a tensor that may have others than those in the JSON. Raises BadInput."""
+    said = tensor.parameters or TensorParameters()
+    if said.shared_memory_region is not None:
+        raise BadInput(f"input {tensor.name!r} lies in shared memory, expected its values in the request")
+    if (tensor.data is None) == (said.binary_data_size is None):
+        found = "neither data nor" if tensor.data is None else "data and"
+        raise BadInput(f"input {tensor.name!r} has {found} parameters.binary_data_size, expected one of them")
+    if said.binary_data_size is None:
+        return tensor.data
+    if tensor.datatype not in DTYPES:
+        raise BadInput(f"input {tensor.name!r} is {tensor.datatype}, expected one of {', '.join(DTYPES)}")
+    return rest.take(tensor.name, tensor.datatype, tensor.shape, said.binary_data_size)
+
+
+def _binary(request: InferIn, tasks: Mapping[str, int]) -> Collection[str]:
+    """The tasks that are to be answered in bytes. Raises BadInput."""
+    everything = request.parameters is not None and request.parameters.binary_data_output
+    if not request.outputs:
+        return tasks if everything else ()
+    wanted = []
+    for output in request.outputs:
+        said = output.parameters
+        if said is not None and said.classification:
+            raise BadInput(f"output {output.name!r} is asked for as classification, expected none: it is a probability")
+        if said is not None and said.shared_memory_region is not None:
+            raise BadInput(f"output {output.name!r} is wanted in shared memory, expected none")
+        if everything if said is None or said.binary_data is None else said.binary_data:
+            wanted.append(output.name)
+    return wanted
 
 
 def caller_of(request: InferIn) -> Caller:
@@ -70,11 +137,13 @@ def caller_of(request: InferIn) -> Caller:
     )
 
 
-def render(answer: Answer) -> bytes:
-    """The OIP v2 answer as JSON bytes. `model_version` lists each version once, in rising order."""
+def render(answer: Answer, binary: Collection[str] = ()) -> tuple[bytes, int]:
+    """(The OIP v2 answer, the length of its JSON; 0 when it is all of it).
+
+    `model_version` lists each version once, in rising order. `binary`: tasks whose values follow as bytes."""
     versions = ",".join(map(str, sorted({output.version for output in answer.outputs})))
     table, identity = answer.table, str(answer.identity)
-    return orjson.dumps(
+    said = orjson.dumps(
         {
             "model_name": table.model,
             "model_version": versions,
@@ -85,16 +154,22 @@ def render(answer: Answer) -> bytes:
                 "rollout": table.rollout or "",
                 "request_id": identity,
             },
-            "outputs": [
-                {
-                    "name": output.task,
-                    "datatype": "FP32",
-                    "shape": [len(output.values)],
-                    "data": output.values,
-                    "parameters": {"version": output.version, "fallback": output.fallback},
-                }
-                for output in answer.outputs
-            ],
+            "outputs": [_output(output, output.task in binary) for output in answer.outputs],
         },
         option=orjson.OPT_SERIALIZE_NUMPY,
     )
+    if not binary:
+        return said, 0
+    values = [output.values.astype("<f4").tobytes() for output in answer.outputs if output.task in binary]
+    return b"".join((said, *values)), len(said)
+
+
+def _output(output: Output, binary: bool) -> dict[str, Any]:
+    parameters: dict[str, Any] = {"version": output.version, "fallback": output.fallback}
+    rows = len(output.values)
+    found = {"name": output.task, "datatype": "FP32", "shape": [rows], "parameters": parameters}
+    if binary:
+        parameters["binary_data_size"] = 4 * rows
+    else:
+        found["data"] = output.values
+    return found

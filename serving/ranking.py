@@ -16,9 +16,9 @@ import numpy as np
 import orjson
 
 from serinus.errors import BadInput
-from serving.ask import MAX_ROWS, Answer, Ask, Given, Output, Tensor, check
+from serving.ask import MAX_ROWS, Answer, Ask, Output, Tensor, check
 from serving.frontdoor import Door
-from serving.protocol import InferIn, Parameters, Text, caller_of
+from serving.protocol import InferIn, Parameters, Text, caller_of, given_of
 
 FLOOR = float(np.finfo(np.float32).tiny)
 """What a probability of 0 counts as: the smallest float32. Its logarithm is -87."""
@@ -84,12 +84,12 @@ def log_scores(values: Mapping[str, Tensor], weights: Mapping[str, float], rows:
     return total
 
 
-async def rank(door: Door, model: str, body: bytes, authorization: bytes) -> bytes:
+async def rank(door: Door, model: str, body: bytes, authorization: bytes, arrived_ns: int | None = None) -> bytes:
     """Answer one ranking request, JSON for JSON. Raises SerinusError."""
     applied = door.applied(model)
     ranking = Ranking(applied.table.weights, applied.tasks)
     ask, asked = parse(body, ranking, applied.specs, applied.tasks)
-    return render(await door.infer(applied, ask, authorization, ranking.choose), ranking, asked)
+    return render(await door.infer(applied, ask, authorization, ranking.choose, arrived_ns), ranking, asked)
 
 
 def parse(
@@ -100,8 +100,14 @@ def parse(
         request = _decoder.decode(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise BadInput(f"the body is not a ranking request (JSON): {error}") from error
-    given = [Given(tensor.name, tensor.datatype, tensor.shape, tensor.data) for tensor in request.inputs]
-    ask = check(given, caller_of(request), [o.name for o in request.outputs or ()], specs, tasks, ranking=True)
+    ask = check(
+        given_of(request.inputs, specs),
+        caller_of(request),
+        [o.name for o in request.outputs or ()],
+        specs,
+        tasks,
+        ranking=True,
+    )
     said = request.parameters or _NOTHING
     for name in ("items", "top"):
         if getattr(request, name) is not None and getattr(said, name) is not None:

@@ -46,7 +46,7 @@ def body(**inputs: Any) -> dict[str, Any]:
 
 
 def parsed(request: Any) -> Any:
-    return parse(json.dumps(request).encode(), SPECS, TASKS)
+    return parse(json.dumps(request).encode(), SPECS, TASKS)[0]
 
 
 def test_a_good_request_becomes_tensors_with_missing_values() -> None:
@@ -148,7 +148,7 @@ near = st.fixed_dictionaries(
 @given(anything | near)
 def test_any_json_is_an_answer_or_bad_input(value: Any) -> None:
     try:
-        ask = parse(json.dumps(value).encode(), SPECS, TASKS)
+        ask, _ = parse(json.dumps(value).encode(), SPECS, TASKS)
     except BadInput:
         return
     assert ask.inputs.keys() == SPECS.keys()
@@ -173,7 +173,7 @@ def test_an_answer_reads_back_as_the_protocol_says() -> None:
     table = RouteTable(model="m", epoch=3, stable={"late": 1}, packages={1: {"digest": "d", "uri": "file:///x"}})
     identity = uuid7(1000)
     outputs = [Output("late", np.array([0.25, 0.1], dtype=np.float32), 7), Output("b", np.array([0.5]), 2, "stable")]
-    answer = orjson.loads(render(Answer(identity, "", "canary", table, outputs, 2)))
+    answer = orjson.loads(render(Answer(identity, "", "canary", table, outputs, 2))[0])
     assert (answer["model_version"], answer["id"]) == ("2,7", str(identity))
     assert answer["parameters"] == {"arm": "canary", "epoch": 3, "rollout": "", "request_id": str(identity)}
     assert answer["outputs"][0]["data"] == [0.25, 0.1]
