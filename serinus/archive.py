@@ -1,0 +1,235 @@
+"""Hours of a log that are closed, as Parquet files beside the frame files that they came from.
+
+    LOG/KIND/MODEL/HOUR/ID.parquet    columns: those of the row, `writer` (name of its frame file) and `sequence` (its
+                                      number in there)
+
+Such a file says in its metadata which bytes of which frame files its rows are (`Source`), and which older Parquet
+files it `replaces`. So a folder can be read at any moment, also when whoever turned frames into Parquet was killed
+before the old files were gone: `layout` tells which files, from which byte on, hold every row once.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Callable, Iterable, Sequence, Sized
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from serinus.records import InputRow, InputTensor, Kind, LabelRow, PredictionRow, Score
+
+__all__ = ["Archive", "Layout", "Piece", "Row", "Source", "layout", "read_whole", "rows_of", "schema", "table_of"]
+
+Row = PredictionRow | LabelRow | InputRow
+T = TypeVar("T")
+FORMAT = 1
+KEY = b"serinus.archive"
+TRIES = 100
+
+
+class Source(msgspec.Struct, frozen=True):
+    """Bytes of a frame file before `end`, which are `rows` rows."""
+
+    name: str
+    end: int
+    rows: int
+
+
+class Archive(msgspec.Struct, frozen=True):
+    """What a Parquet file says of itself."""
+
+    sources: list[Source]
+    replaces: list[str] = []
+    format: int = FORMAT
+
+
+class Piece(msgspec.Struct, frozen=True):
+    """A file to read; `start`: the first byte of a frame file that lies in no Parquet file. `rows`: those before it."""
+
+    path: Path
+    start: int = 0
+    rows: int = 0
+
+    @property
+    def archived(self) -> bool:
+        return self.path.suffix == ".parquet"
+
+
+class Layout(msgspec.Struct, frozen=True):
+    """A folder's files at one moment. `pieces`: what to read; `names`: of all files; `archives`: those in force."""
+
+    pieces: list[Piece]
+    names: frozenset[str]
+    archives: dict[str, Archive]
+
+
+def layout(folder: Path) -> Layout:
+    """Which files of a folder hold every row once. Raises OSError, ValueError when a Parquet file is none of ours."""
+    names = _names(folder)
+    said = {name: _archive(folder / name) for name in sorted(names) if name.endswith(".parquet")}
+    replaced = {name for each in said.values() for name in each.replaces}
+    archives = {name: each for name, each in said.items() if name not in replaced}
+    ends: dict[str, Source] = {}
+    for each in archives.values():
+        for source in each.sources:
+            if source.name not in ends or source.end > ends[source.name].end:
+                ends[source.name] = source
+    pieces = [Piece(folder / name) for name in archives]
+    for name in sorted(names):
+        if name.endswith(".log"):
+            before = ends.get(name)
+            pieces.append(Piece(folder / name, before.end, before.rows) if before else Piece(folder / name))
+    return Layout(pieces, names, archives)
+
+
+def read_whole(folder: Path, read: Callable[[list[Piece]], T]) -> T:
+    """What `read` makes of a folder's files, none of which came or went meanwhile. Raises OSError."""
+    for _ in range(TRIES):
+        try:
+            found = layout(folder)
+            result = read(found.pieces)
+            if _names(folder) == found.names:
+                return result
+        except FileNotFoundError:
+            continue
+    raise OSError(f"the files of {folder} do not stay while they are read")
+
+
+def schema(kind: Kind, archive: Archive) -> Any:
+    """The Arrow schema of a kind of rows, with what the file says of itself."""
+    import pyarrow as pa  # noqa: PLC0415 (only rooms have it)
+
+    text, whole, ident = pa.string(), pa.int64(), pa.binary(16)
+    score = pa.struct({"task": text, "value": pa.float64(), "version": whole, "fallback": text})
+    tensor = pa.struct(
+        {
+            "name": text,
+            "datatype": text,
+            "shape": pa.list_(whole),
+            "data": pa.binary(),
+            "texts": pa.list_(text),
+        }
+    )
+    columns: dict[Kind, dict[str, Any]] = {
+        "predictions": {
+            "id": ident,
+            "index": whole,
+            "arm": text,
+            "entity": text,
+            "rollout": text,
+            "epoch": whole,
+            "scores": pa.list_(score),
+            "slices": pa.map_(text, text),
+            "latency_us": whole,
+            "share": pa.float64(),
+        },
+        "labels": {"id": ident, "index": whole, "task": text, "value": pa.float64(), "known_ms": whole},
+        "inputs": {"id": ident, "entity": text, "rows": whole, "tensors": pa.list_(tensor), "share": pa.float64()},
+    }
+    places = {"writer": text, "sequence": whole}
+    return pa.schema({**columns[kind], **places}, metadata={KEY: msgspec.json.encode(archive)})
+
+
+def table_of(kind: Kind, rows: Sequence[Row], places: Iterable[tuple[str, int]]) -> Any:
+    """Rows as an Arrow table. `places`: (writer, sequence) of each. Raises ValueError where an id is not 16 bytes."""
+    import pyarrow as pa  # noqa: PLC0415
+
+    shape = schema(kind, Archive([])).remove_metadata()
+    writers, numbers = zip(*places, strict=True) if rows else ((), ())
+    made = {"writer": pa.array(writers, pa.string()), "sequence": pa.array(numbers, pa.int64())}
+    for field in shape:
+        values = [getattr(row, field.name) for row in rows] if field.name not in made else []
+        match field.name:
+            case "writer" | "sequence":
+                continue
+            case "scores":
+                flat = [score for scores in values for score in scores]
+                parts = [
+                    pa.array([getattr(score, part.name) for score in flat], part.type) for part in field.type.value_type
+                ]
+                inner = pa.StructArray.from_arrays(parts, fields=list(field.type.value_type))
+                made[field.name] = pa.ListArray.from_arrays(_offsets(values), inner)
+            case "slices":
+                keys = pa.array([key for pairs in values for key in pairs], pa.string())
+                items = pa.array([item for pairs in values for item in pairs.values()], pa.string())
+                made[field.name] = pa.MapArray.from_arrays(_offsets(values), keys, items)
+            case "tensors":
+                plain = [[_plain_tensor(tensor) for tensor in tensors] for tensors in values]
+                made[field.name] = pa.array(plain, field.type)
+            case _:
+                made[field.name] = pa.array(values, field.type)
+    return pa.table([made[field.name] for field in shape], schema=shape)
+
+
+def _offsets(values: Sequence[Sized]) -> Any:
+    import pyarrow as pa  # noqa: PLC0415
+
+    return pa.array([0, *itertools.accumulate(map(len, values))], pa.int32())
+
+
+def _plain_tensor(tensor: InputTensor) -> dict[str, Any]:
+    """`data` and `texts`: one of them is null."""
+    fields = msgspec.structs.asdict(tensor)
+    said = fields["data"]
+    return fields | ({"texts": None} if isinstance(said, bytes) else {"data": None, "texts": said})
+
+
+def rows_of(kind: Kind, table: Any) -> list[Any]:
+    """The rows of an Arrow table, as they were."""
+    columns = {name: table.column(name) for name in table.column_names}
+    plain = {n: c.to_pylist() for n, c in columns.items() if n not in ("scores", "slices", "tensors")}
+    match kind:
+        case "labels":
+            names = LabelRow.__struct_fields__
+            return [LabelRow(*each) for each in zip(*(plain[name] for name in names), strict=True)]
+        case "inputs":
+            plain["tensors"] = [[_tensor(t) for t in each] for each in columns["tensors"].to_pylist()]
+            return [InputRow(*each) for each in zip(*(plain[n] for n in InputRow.__struct_fields__), strict=True)]
+        case "predictions":
+            plain["scores"] = _cut(columns["scores"], Score, list)
+            plain["slices"] = _cut(columns["slices"], lambda *pair: pair, dict)
+            names = PredictionRow.__struct_fields__
+            return [PredictionRow(*each) for each in zip(*(plain[name] for name in names), strict=True)]
+
+
+def _cut(column: Any, make: Callable[..., Any], into: Callable[[list[Any]], Any]) -> list[Any]:
+    """A column of lists of structs: flat first, then cut, which is several times faster than one by one."""
+    found: list[Any] = []
+    for chunk in column.chunks:
+        if hasattr(chunk, "keys"):
+            parts = [chunk.keys, chunk.items]
+        else:
+            parts = [chunk.values.field(at) for at in range(chunk.values.type.num_fields)]
+        values = list(map(make, *(part.to_pylist() for part in parts)))
+        found += [into(values[begin:end]) for begin, end in itertools.pairwise(chunk.offsets.to_pylist())]
+    return found
+
+
+def _tensor(plain: dict[str, Any]) -> InputTensor:
+    data = plain["texts"] if plain["data"] is None else plain["data"]
+    return InputTensor(plain["name"], plain["datatype"], plain["shape"], data)
+
+
+def _names(folder: Path) -> frozenset[str]:
+    try:
+        return frozenset(
+            path.name for path in folder.iterdir() if path.suffix in (".log", ".parquet") and path.name[0] != "."
+        )
+    except FileNotFoundError:
+        return frozenset()
+
+
+@functools.lru_cache(maxsize=16_384)
+def _archive(path: Path) -> Archive:
+    """A name is never used twice, so what it says can be remembered. Raises ValueError."""
+    import pyarrow.parquet as pq  # noqa: PLC0415
+
+    said = pq.read_schema(path).metadata or {}
+    if KEY not in said:
+        raise ValueError(f"{path} is no archive of a log")
+    archive = msgspec.json.decode(said[KEY], type=Archive)
+    if archive.format != FORMAT:
+        raise ValueError(f"{path} is of format {archive.format}")
+    return archive
