@@ -6,6 +6,8 @@ import threading
 from typing import Literal
 
 TRIPS_AFTER = 5
+STARVED_WEIGHT = 0.2
+"""Of a run that was late but had no CPU time to be in time: it may be the machine."""
 REST_NS, LONGEST_REST_NS = 1_000_000_000, 16_000_000_000
 
 
@@ -18,7 +20,8 @@ class Breaker:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._failures = self._until = self.opened = 0
+        self._failures = 0.0
+        self._until = self.opened = 0
         self._rest_ns, self._probing = REST_NS, False
         self.closed = True
 
@@ -27,11 +30,14 @@ class Breaker:
         return "closed" if self.closed else "half_open" if self._probing else "open"
 
     def succeeded(self) -> None:
-        self._failures = 0
+        self._failures = 0.0
 
-    def failed(self, now_ns: int) -> None:
+    def starved(self, now_ns: int) -> None:
+        self.failed(now_ns, STARVED_WEIGHT)
+
+    def failed(self, now_ns: int, weight: float = 1.0) -> None:
         with self._lock:
-            self._failures += 1
+            self._failures += weight
             if self.closed and self._failures >= TRIPS_AFTER:
                 self.closed, self._until, self.opened = False, now_ns + self._rest_ns, self.opened + 1
 
@@ -49,7 +55,7 @@ class Breaker:
         with self._lock:
             self._probing = False
             if well:
-                self.closed, self._failures, self._rest_ns = True, 0, REST_NS
+                self.closed, self._failures, self._rest_ns = True, 0.0, REST_NS
             else:
                 self._rest_ns = min(2 * self._rest_ns, LONGEST_REST_NS)
                 self._until = now_ns + self._rest_ns

@@ -96,6 +96,7 @@ class Engine:
             return self._strict(plan, asked, Request(tensors, rows, mixed, {}, NEVER))
         request = Request(tensors, rows, mixed, policy, NEVER if deadline_ns is None else deadline_ns)
         with self._shared.turn:
+            self._shared.watchdog.begin()
             try:
                 self._guarded(plan, asked, request, trunk_must_run)
             finally:
@@ -185,7 +186,7 @@ class Engine:
         now = time.perf_counter_ns()
         if now >= request.deadline_ns:
             raise TimeoutError("the deadline had passed before the first part ran")
-        self._shared.watchdog.watch(self._options, request.deadline_ns, now)
+        self._shared.watchdog.watch(self._options, now, request.deadline_ns)
         try:
             run_steps(plan.trunk, request.tensors, request.rows, request.mixed, self._options)
         finally:

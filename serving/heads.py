@@ -8,6 +8,7 @@ breaker stops to run it."""
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from serving.ask import Tensor
 from serving.head import THREADS_EACH, OwnSteps, Reason
 from serving.process import Process
 from serving.steps import checked, repeated, run_steps
-from serving.watchdog import Watchdog
+from serving.watchdog import ENOUGH, Watchdog
 
 DEFAULT = HeadPolicy()
 
@@ -44,18 +45,28 @@ class Request:
 class Job:
     """One run of a head on another thread; at the end it puts itself into `done`."""
 
-    __slots__ = ("abandoned", "done", "error", "found", "options", "own", "request", "tensors", "took_ns", "until_ns")
+    __slots__ = (
+        "budget_ns", "clock", "cpu_ns", "done", "error", "found", "options", "own", "request", "tensors", "took_ns",
+        "until_ns",
+    )  # fmt: skip
 
-    def __init__(self, own: OwnSteps, request: Request, until_ns: int, done: SimpleQueue[Job]) -> None:
-        self.own, self.request, self.until_ns, self.done = own, request, until_ns, done
+    def __init__(self, own: OwnSteps, request: Request, began_ns: int, budget_ns: int, done: SimpleQueue[Job]) -> None:
+        self.own, self.request, self.budget_ns, self.done = own, request, budget_ns, done
+        self.until_ns = min(began_ns + budget_ns, request.deadline_ns)
+        self.clock: int | None = None
         self.tensors = {name: request.tensors[name] for name in own.reads}
         self.options: Any = ort.RunOptions()
         self.found: Tensor | None = None
         self.error: Exception | None = None
-        self.abandoned, self.took_ns = False, 0
+        self.took_ns = self.cpu_ns = 0
+
+    def used(self) -> int:
+        """CPU time since it began, ns."""
+        return time.clock_gettime_ns(self.clock) - self.cpu_ns if self.clock is not None else 0
 
     def __call__(self) -> None:
-        began = time.perf_counter_ns()
+        began, self.cpu_ns = time.perf_counter_ns(), time.thread_time_ns()
+        self.clock = time.pthread_getcpuclockid(threading.get_ident())
         try:
             self.found = run_head(self.own, self.tensors, self.request, self.options)
         except Exception as error:  # ONNX Runtime raises classes of its own, without a common base
@@ -68,17 +79,17 @@ class Job:
 class Probe(Job):
     """A run that nobody waits for: it tells the breaker whether the head is well again."""
 
-    __slots__ = ("budget_ns", "watchdog")
+    __slots__ = ("watchdog",)
 
     def __init__(self, own: OwnSteps, request: Request, budget_ns: int, watchdog: Watchdog) -> None:
-        super().__init__(own, request, 0, SimpleQueue())
-        self.budget_ns, self.watchdog = budget_ns, watchdog
+        super().__init__(own, request, 0, budget_ns, SimpleQueue())
+        self.watchdog = watchdog
 
     def __call__(self) -> None:
         self.watchdog.later(self.options, time.perf_counter_ns() + self.budget_ns)
         super().__call__()
         self.watchdog.forget(self.options)
-        well = self.error is None and self.took_ns <= self.budget_ns
+        well = self.error is None and min(self.took_ns, self.used()) <= self.budget_ns
         self.own.head.breaker.probed(well, time.perf_counter_ns())
 
 
@@ -132,7 +143,7 @@ def _start(own: OwnSteps, request: Request, process: Process, jobs: dict[str, Jo
         head.breaker.failed(now)
         _fall(own, request, "busy")
     else:
-        job = Job(own, request, min(now + budget_ns, request.deadline_ns), done)
+        job = Job(own, request, now, budget_ns, done)
         head.running.add(job)
         if process.workers.start(job):
             jobs[task] = job
@@ -144,7 +155,7 @@ def _start(own: OwnSteps, request: Request, process: Process, jobs: dict[str, Jo
 def _inline(own: OwnSteps, request: Request, watchdog: Watchdog, began: int, budget_ns: int) -> None:
     head = own.head
     error: Exception | None = None
-    watchdog.watch(head.options, min(began + budget_ns, request.deadline_ns), began)
+    watchdog.watch(head.options, began, request.deadline_ns, budget_ns)
     try:
         values = run_head(own, request.tensors, request, head.options)
     except Exception as raised:  # as in Job
@@ -153,13 +164,14 @@ def _inline(own: OwnSteps, request: Request, watchdog: Watchdog, began: int, bud
         ended = watchdog.release()
         if ended:
             head.options.terminate = False
-    now = time.perf_counter_ns()
-    if now - began > budget_ns or ended:
+    took = time.perf_counter_ns() - began
+    overran = took > budget_ns and watchdog.used(began) >= ENOUGH * budget_ns
+    if overran:
         head.demote()
     if error is None:  # also when it is late: a good answer that is there is better than another
-        _succeeded(own, request, values, late=now - began > budget_ns, now=now)
+        _succeeded(own, request, values, late=overran)
     else:
-        _failed(own, request, error, ended=ended, at_fault=not ended or now - began >= budget_ns)
+        _failed(own, request, error, ended=ended, at_fault=overran or not ended)
 
 
 def _await_one(request: Request, jobs: dict[str, Job], done: SimpleQueue[Job]) -> None:
@@ -183,17 +195,24 @@ def _await_one(request: Request, jobs: dict[str, Job], done: SimpleQueue[Job]) -
     if job.error is None and job.found is not None:
         request.tensors.update(job.tensors)
         head.was_quick(request.rows, job.took_ns, budget_ns)
-        _succeeded(job.own, request, job.found, late=False, now=0)
+        _succeeded(job.own, request, job.found)
     else:
         _failed(job.own, request, job.error or ValueError("it gave nothing"), ended=False, at_fault=True)
 
 
 def _abandon(job: Job, now: int) -> None:
     """Leave a run behind that takes too long. It ends at its next node."""
-    job.options.terminate = job.abandoned = True
+    job.options.terminate = True
     head = job.own.head
     head.abandoned += 1
-    _failed(job.own, job.request, TimeoutError(), ended=True, at_fault=now < job.request.deadline_ns)
+    if job.until_ns < job.request.deadline_ns:
+        if job.used() < ENOUGH * job.budget_ns / 2:
+            head.breaker.starved(now)
+        else:
+            head.breaker.failed(now)
+        _fall(job.own, job.request, "overrun")
+    else:
+        _fall(job.own, job.request, "deadline")
 
 
 def _probe(own: OwnSteps, request: Request, process: Process, budget_ns: int) -> None:
@@ -208,16 +227,16 @@ def _probe(own: OwnSteps, request: Request, process: Process, budget_ns: int) ->
     head.breaker.probed(False, time.perf_counter_ns())
 
 
-def _succeeded(own: OwnSteps, request: Request, values: Tensor, *, late: bool, now: int) -> None:
+def _succeeded(own: OwnSteps, request: Request, values: Tensor, *, late: bool = False) -> None:
     request.values[own.head.spec.name] = values
     if late:
-        own.head.breaker.failed(now)
+        own.head.breaker.failed(time.perf_counter_ns())
     else:
         own.head.breaker.succeeded()
 
 
 def _failed(own: OwnSteps, request: Request, error: Exception, *, ended: bool, at_fault: bool) -> None:
-    """`ended`: it was told to end. `at_fault`: it had its whole budget."""
+    """`ended`: it was told to end. `at_fault`: it had its whole budget, or failed by itself."""
     if at_fault:
         own.head.breaker.failed(time.perf_counter_ns())
     reason: Reason = "overrun" if ended else "invalid" if isinstance(error, ValueError) else "raised"

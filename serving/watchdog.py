@@ -2,7 +2,10 @@
 
 One thread sleeps on a Linux timerfd. It sets the terminate flag of a run's `RunOptions`, which ONNX Runtime reads
 between the nodes of a graph, also within the body of a loop; a single long node cannot be ended. Arming the timer is
-one system call of about 1 us, once a request; no thread wakes for a request that is in time."""
+one system call of about 1 us, once a request; no thread wakes for a request that is in time.
+
+Budgets are counted in the CPU time of the thread that runs: where the machine gives it none, its run is not ended, for
+that would not bring the answer any sooner, and a healthy head would be blamed for its neighbours."""
 
 from __future__ import annotations
 
@@ -21,8 +24,12 @@ _libc = ctypes.PyDLL(None, use_errno=True)  # PyDLL keeps the GIL: these calls d
 _libc.timerfd_settime.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p]
 
 
+ENOUGH = 0.8
+"""Who had this share of a budget in CPU time, and is not done, has overrun it: the two clocks do not quite agree."""
+
+
 class Watchdog:
-    """Watches one run of the calling thread at a time (`watch`, `release`), and any number of others (`later`).
+    """Watches one run of the calling thread at a time (`begin`, `watch`, `release`); any number of others by `later`.
 
     Times are those of `time.perf_counter_ns`, which on Linux is CLOCK_MONOTONIC."""
 
@@ -34,16 +41,29 @@ class Watchdog:
         self._address = ctypes.addressof(self._setting)
         self._lock = threading.Lock()
         self._options: Any = None
-        self._until = self._armed = NEVER
+        self._until = self._deadline = self._armed = NEVER
+        self._began = self._budget = self._began_all = self._cpu = self._thread = self._clock = 0
         self._fired = False
         self._others: list[tuple[int, Any]] = []
         self.fired = 0
         threading.Thread(target=self._keep_watching, name="watchdog", daemon=True).start()
 
-    def watch(self, options: Any, until_ns: int, now_ns: int) -> None:
-        """From now until `release`, set `options.terminate` once `until_ns` has passed."""
+    def begin(self) -> None:
+        """This thread begins a request: one reading of its CPU clock, about 0.3 us, serves all that it runs."""
+        if self._thread != (thread := threading.get_ident()):
+            self._thread, self._clock = thread, time.pthread_getcpuclockid(thread)
+        self._cpu, self._began_all = time.thread_time_ns(), time.perf_counter_ns()
+
+    def used(self, began_ns: int) -> int:
+        """At least so much CPU time was used since `began_ns`, ns: before it, at most all that went by."""
+        return time.clock_gettime_ns(self._clock) - self._cpu - (began_ns - self._began_all)
+
+    def watch(self, options: Any, now_ns: int, deadline_ns: int, budget_ns: int = NEVER) -> None:
+        """From now until `release`, set `options.terminate` once the deadline has passed or the budget is used."""
+        until_ns = min(now_ns + budget_ns, deadline_ns)
         with self._lock:
             self._options, self._until, self._fired = options, until_ns, False
+            self._began, self._budget, self._deadline = now_ns, budget_ns, deadline_ns
             if until_ns < self._armed:
                 self._arm(min(until_ns, now_ns + TICK_NS))
 
@@ -86,9 +106,13 @@ class Watchdog:
     def _end_overdue(self) -> None:
         now = time.perf_counter_ns()
         if self._options is not None and self._until <= now:
-            self._options.terminate = self._fired = True
-            self.fired += 1
-            self._until = NEVER
+            left = self._budget - self.used(self._began)
+            if now >= self._deadline or left <= (1 - ENOUGH) * self._budget:
+                self._options.terminate = self._fired = True
+                self.fired += 1
+                self._until = NEVER
+            else:
+                self._until = min(now + left, self._deadline)
         for until, options in self._others:
             if until <= now:
                 options.terminate = True
