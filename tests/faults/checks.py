@@ -50,7 +50,7 @@ def recorded_once(stack: Stack, outcomes: list[Outcome], twice: int = 0) -> int:
 
 def whole(stack: Stack) -> None:
     """Wait until every replica is there."""
-    wait_for(lambda: [len(stack.replicas(n)) for n in ("FrontDoor", "Candidate", "Shadow")] == [2, 1, 1], 60)
+    wait_for(lambda: [len(stack.replicas(n)) for n in ("FrontDoor", "Candidate", "Shadow")] == [2, 1, 1], 150)
 
 
 def statuses(stack: Stack) -> list[dict[str, Any]]:

@@ -89,7 +89,7 @@ def test_the_package_store_is_gone(stack: Stack, seen: Seen, tmp_path: Path) -> 
         shutil.rmtree(tmp_path / "store")
         victim = stack.replicas("FrontDoor")[0]
         victim.kill()
-        wait_for(lambda: stack.applied_by("front") == [stack.epoch] * 2, 60)
+        wait_for(lambda: stack.applied_by("front") == [stack.epoch] * 2, 120)
         run.more(50)
     seen(run.summary())
     no_failure(stack, run)

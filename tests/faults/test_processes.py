@@ -35,7 +35,7 @@ def family(stack: Stack, words: str) -> list[psutil.Process]:
 def in_place(stack: Stack) -> None:
     """Two front doors hold the table in force and both are sent requests."""
     whole(stack)
-    wait_for(lambda: stack.applied_by("front") == [stack.epoch] * 2, 40)
+    wait_for(lambda: stack.applied_by("front") == [stack.epoch] * 2, 120)
     statuses(stack)
 
 
@@ -101,7 +101,7 @@ def test_our_controller_is_gone_and_a_front_door_and_the_candidate_restart_meanw
                 victim.kill()
                 ended(victim)
             whole(stack)
-            wait_for(lambda: all(s["epochs"] == {"flights": stack.epoch} for s in statuses(stack)), 40)
+            wait_for(lambda: all(s["epochs"] == {"flights": stack.epoch} for s in statuses(stack)), 120)
             wait_for(lambda: time.time() > stack.controller.tables["flights"].expires_at, 20)
             run.more(100, lambda o: o.arm == "stable")
     finally:
