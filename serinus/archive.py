@@ -20,7 +20,19 @@ import msgspec
 
 from serinus.records import InputRow, InputTensor, Kind, LabelRow, PredictionRow, Score
 
-__all__ = ["Archive", "Layout", "Piece", "Row", "Source", "layout", "read_whole", "rows_of", "schema", "table_of"]
+__all__ = [
+    "Archive",
+    "Layout",
+    "Piece",
+    "Row",
+    "Source",
+    "layout",
+    "metadata",
+    "read_whole",
+    "rows_of",
+    "schema",
+    "table_of",
+]
 
 Row = PredictionRow | LabelRow | InputRow
 T = TypeVar("T")
@@ -97,8 +109,8 @@ def read_whole(folder: Path, read: Callable[[list[Piece]], T]) -> T:
     raise OSError(f"the files of {folder} do not stay while they are read")
 
 
-def schema(kind: Kind, archive: Archive) -> Any:
-    """The Arrow schema of a kind of rows, with what the file says of itself."""
+def schema(kind: Kind) -> Any:
+    """The Arrow schema of a kind of rows."""
     import pyarrow as pa  # noqa: PLC0415 (only rooms have it)
 
     text, whole, ident = pa.string(), pa.int64(), pa.binary(16)
@@ -129,14 +141,19 @@ def schema(kind: Kind, archive: Archive) -> Any:
         "inputs": {"id": ident, "entity": text, "rows": whole, "tensors": pa.list_(tensor), "share": pa.float64()},
     }
     places = {"writer": text, "sequence": whole}
-    return pa.schema({**columns[kind], **places}, metadata={KEY: msgspec.json.encode(archive)})
+    return pa.schema({**columns[kind], **places})
+
+
+def metadata(archive: Archive) -> dict[bytes, bytes]:
+    """What the file says of itself, as Parquet keeps it."""
+    return {KEY: msgspec.json.encode(archive)}
 
 
 def table_of(kind: Kind, rows: Sequence[Row], places: Iterable[tuple[str, int]]) -> Any:
     """Rows as an Arrow table. `places`: (writer, sequence) of each. Raises ValueError where an id is not 16 bytes."""
     import pyarrow as pa  # noqa: PLC0415
 
-    shape = schema(kind, Archive([])).remove_metadata()
+    shape = schema(kind)
     writers, numbers = zip(*places, strict=True) if rows else ((), ())
     made = {"writer": pa.array(writers, pa.string()), "sequence": pa.array(numbers, pa.int64())}
     for field in shape:
@@ -226,7 +243,7 @@ def _archive(path: Path) -> Archive:
     """A name is never used twice, so what it says can be remembered. Raises ValueError."""
     import pyarrow.parquet as pq  # noqa: PLC0415
 
-    said = pq.read_schema(path).metadata or {}
+    said = pq.read_metadata(path).metadata or {}
     if KEY not in said:
         raise ValueError(f"{path} is no archive of a log")
     archive = msgspec.json.decode(said[KEY], type=Archive)

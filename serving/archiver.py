@@ -1,0 +1,207 @@
+"""One folder of a log: frame files that are closed become Parquet (`serinus.archive`), small Parquet files one.
+
+A frame file is closed when nobody holds its lock (`serving.recorder`) and nothing came for a while. The order is what
+makes a kill harmless: a Parquet file is written under a hidden name, synced, renamed to a name that was never used; it
+says what it holds; only then do the files go that it holds. A file with a bad frame stays as it is, for people."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import mmap
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from serinus.archive import Archive, Row, Source, layout, metadata, schema, table_of
+from serinus.ids import uuid7
+from serinus.records import MAGIC, InputRow, Kind, LabelRow, PredictionRow, read_rows
+from serving.recorder import sync_folder
+
+log = logging.getLogger(__name__)
+TYPES: dict[Kind, type[Row]] = {"predictions": PredictionRow, "labels": LabelRow, "inputs": InputRow}
+GROUP_ROWS, GROUP_BYTES = 20_000, 16 << 20
+FILE_BYTES = 256 << 20
+"""Bytes of frames that go into one Parquet file, about."""
+SMALL_BYTES, MOST_SMALL = 16 << 20, 4
+"""So many Parquet files of less than so many bytes in one folder are made one."""
+
+
+class Broken(Exception):
+    """A frame file does not hold what was written."""
+
+
+@dataclass(slots=True)
+class _Frames:
+    """A closed frame file, locked: frames from byte `start` on, numbered from `first`."""
+
+    path: Path
+    fd: int
+    start: int
+    first: int
+
+
+@dataclass(slots=True)
+class _Parquet:
+    """A Parquet file in the making, under a hidden name. `newest_ns`: when the youngest of its rows was written."""
+
+    path: Path
+    writer: Any
+    sources: dict[str, Source] = field(default_factory=dict)
+    replaces: list[str] = field(default_factory=list)
+    frame_bytes: int = 0
+    newest_ns: int = 0
+
+
+class Archiver:
+    """`quiet_s`: a frame file is closed when nothing came for so long."""
+
+    def __init__(self, folder: Path, kind: Kind, quiet_s: float) -> None:
+        self._folder, self._kind, self._quiet_s = folder, kind, quiet_s
+        self._decode = msgspec.msgpack.Decoder(TYPES[kind]).decode
+        self._open: _Parquet | None = None
+
+    def run(self, now: float) -> int:
+        """Do what is to be done; returns how many rows became Parquet. Raises OSError, ValueError; can be run again.
+
+        `now`: Unix seconds."""
+        self._tidy()
+        rows = 0
+        with contextlib.ExitStack() as opened:
+            done: list[Path] = []
+            for frames in self._closed(now, opened):
+                try:
+                    rows += self._take(frames)
+                    done.append(frames.path)
+                except Broken as error:
+                    log.error("%s stays as it is: %s", frames.path, error)
+            self._finish()
+            self._remove(done)
+        self._merge()
+        return rows
+
+    def _tidy(self) -> None:
+        """Take away what a run that was killed has left: half files, and Parquet files that others replace."""
+        found = layout(self._folder)
+        replaced = {name for name in found.names if name.endswith(".parquet")} - found.archives.keys()
+        self._remove([*self._folder.glob(".*.compacting"), *(self._folder / name for name in replaced)])
+
+    def _closed(self, now: float, opened: contextlib.ExitStack) -> Iterator[_Frames]:
+        """Frame files that nobody writes to any more, locked until `opened` is closed."""
+        for piece in layout(self._folder).pieces:
+            if piece.archived or now - piece.path.stat().st_mtime < self._quiet_s:
+                continue
+            fd = os.open(piece.path, os.O_RDONLY | os.O_CLOEXEC)
+            opened.callback(os.close, fd)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:  # its writer lives and has it open
+                continue
+            yield _Frames(piece.path, fd, piece.start, piece.rows)
+
+    def _take(self, frames: _Frames) -> int:
+        """Put the rows of a frame file into Parquet. Raises Broken, before any was put."""
+        for _ in self._groups(frames):
+            pass
+        name, number, at = frames.path.name, frames.first, frames.start
+        for rows, end in self._groups(frames):
+            parquet = self._writable()
+            places = ((frames.path.stem, number + place) for place in range(len(rows)))
+            parquet.writer.write_table(table_of(self._kind, rows, places))
+            number += len(rows)
+            parquet.sources[name] = Source(name, end, number)
+            parquet.newest_ns = max(parquet.newest_ns, os.fstat(frames.fd).st_mtime_ns)
+            parquet.frame_bytes += end - at
+            at = end
+            if parquet.frame_bytes >= FILE_BYTES:
+                self._finish()
+        return number - frames.first
+
+    def _groups(self, frames: _Frames) -> Iterator[tuple[list[Row], int]]:
+        """Some rows at a time, and the byte after them. Raises Broken."""
+        rows: list[Row] = []
+        begin = end = frames.start
+        for end, row in self._rows(frames):
+            rows.append(row)
+            if len(rows) >= GROUP_ROWS or end - begin >= GROUP_BYTES:
+                yield rows, end
+                rows, begin = [], end
+        if rows:
+            yield rows, end
+
+    def _rows(self, frames: _Frames) -> Iterator[tuple[int, Row]]:
+        """(byte after it, row) of each whole frame; a torn last one, of a writer that was killed, is no row."""
+        size = os.fstat(frames.fd).st_size
+        if size <= max(frames.start, len(MAGIC)):
+            return
+        with mmap.mmap(frames.fd, size, access=mmap.ACCESS_READ) as data:
+            if data[: len(MAGIC)] != MAGIC:
+                raise Broken("it is no log of a format that is known here")
+            whole: Any = data  # read_rows takes slices of it, which are bytes
+            try:
+                for end, payload in read_rows(whole, frames.start or len(MAGIC)):
+                    row = self._decode(payload)
+                    if len(row.id) != 16:
+                        raise Broken(f"the id before byte {end} has {len(row.id)} bytes")
+                    yield end, row
+            except (ValueError, msgspec.MsgspecError) as error:
+                raise Broken(str(error)) from error
+
+    def _merge(self) -> None:
+        """Make the small Parquet files one when they are many."""
+        import pyarrow.parquet as pq  # noqa: PLC0415 (most runs need none of it)
+
+        found = layout(self._folder)
+        small = [name for name in found.archives if (self._folder / name).stat().st_size < SMALL_BYTES]
+        if len(small) < MOST_SMALL:
+            return
+        parquet = self._writable()
+        for name in small:
+            path = self._folder / name
+            for batch in pq.ParquetFile(path).iter_batches(GROUP_ROWS):
+                parquet.writer.write_batch(batch)
+            parquet.newest_ns = max(parquet.newest_ns, path.stat().st_mtime_ns)
+            for source in found.archives[name].sources:
+                known = parquet.sources.get(source.name, source)
+                if source.name in found.names:  # of those that are gone nothing needs to be known
+                    parquet.sources[source.name] = source if source.end >= known.end else known
+        parquet.replaces = small
+        self._finish()
+        self._remove([self._folder / name for name in small])
+
+    def _writable(self) -> _Parquet:
+        """The Parquet file that is being written."""
+        import pyarrow.parquet as pq  # noqa: PLC0415
+
+        if self._open is None:
+            path = self._folder / f".{uuid7(time.time_ns() // 1_000_000).hex}.compacting"
+            self._open = _Parquet(path, pq.ParquetWriter(path, schema(self._kind), compression="zstd"))
+        return self._open
+
+    def _finish(self) -> None:
+        """Put the Parquet file where readers see it: from now on it stands for its sources."""
+        if self._open is None:
+            return
+        parquet, self._open = self._open, None
+        parquet.writer.add_key_value_metadata(metadata(Archive([*parquet.sources.values()], parquet.replaces)))
+        parquet.writer.close()
+        os.utime(parquet.path, ns=(parquet.newest_ns, parquet.newest_ns))
+        fd = os.open(parquet.path, os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        parquet.path.rename(self._folder / f"{parquet.path.name[1:].removesuffix('.compacting')}.parquet")
+        sync_folder(self._folder)
+
+    def _remove(self, paths: list[Path]) -> None:
+        for path in paths:
+            path.unlink()
+        if paths:
+            sync_folder(self._folder)
