@@ -221,6 +221,19 @@ def test_an_expired_table_sends_nobody_to_the_canary(stack: Any) -> None:
     assert (answer["parameters"]["arm"], answer["model_version"]) == ("stable", "1")
 
 
+def test_shares_end_by_themselves_when_the_controller_is_gone(stack: Any, tools: Any) -> None:
+    stack.route(candidate=BOTH, canary_bp=10_000, shadow_bp=10_000, expires_at=later(600), rollout="r5")
+    stack.route(candidate=BOTH, canary_bp=10_000, shadow_bp=10_000, expires_at=(ends := later(6)), rollout="r5")
+    stack.controller.stop()
+    try:
+        early = stack.infer()["parameters"]["arm"], time.time() < ends
+        assert early in (("canary", True), ("stable", False))
+        tools.wait_for(lambda: time.time() >= ends)
+        assert [stack.infer()["parameters"]["arm"] for _ in range(4)] == ["stable"] * 4
+    finally:
+        stack.controller.start()
+
+
 def test_serving_goes_on_without_the_controller(stack: Any) -> None:
     stack.route()
     stack.controller.stop()
