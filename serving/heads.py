@@ -72,6 +72,8 @@ class Job:
         except Exception as error:  # ONNX Runtime raises classes of its own, without a common base
             self.error = error
         self.took_ns = time.perf_counter_ns() - began
+
+    def ended(self) -> None:
         self.own.head.running.discard(self)
         self.done.put(self)
 
@@ -79,18 +81,21 @@ class Job:
 class Probe(Job):
     """A run that nobody waits for: it tells the breaker whether the head is well again."""
 
-    __slots__ = ("watchdog",)
+    __slots__ = ("watchdog", "well")
 
     def __init__(self, own: OwnSteps, request: Request, budget_ns: int, watchdog: Watchdog) -> None:
         super().__init__(own, request, 0, budget_ns, SimpleQueue())
-        self.watchdog = watchdog
+        self.watchdog, self.well = watchdog, False
 
     def __call__(self) -> None:
         self.watchdog.later(self.options, time.perf_counter_ns() + self.budget_ns)
         super().__call__()
         self.watchdog.forget(self.options)
-        well = self.error is None and min(self.took_ns, self.used()) <= self.budget_ns
-        self.own.head.breaker.probed(well, time.perf_counter_ns())
+        self.well = self.error is None and min(self.took_ns, self.used()) <= self.budget_ns
+
+    def ended(self) -> None:
+        super().ended()
+        self.own.head.breaker.probed(self.well, time.perf_counter_ns())
 
 
 def run_head(own: OwnSteps, tensors: dict[str, Tensor], request: Request, options: Any) -> Tensor:

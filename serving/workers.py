@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
 from queue import SimpleQueue
+from typing import Protocol
+
+
+class Job(Protocol):
+    """Runs on a thread; `ended` is called there when the thread is free again, so it must be quick."""
+
+    def __call__(self) -> None: ...
+    def ended(self) -> None: ...
+
 
 log = logging.getLogger(__name__)
 MAX_THREADS = 16
@@ -19,14 +27,14 @@ class Workers:
     def __init__(self, max_threads: int = MAX_THREADS) -> None:
         self._max_threads = max_threads
         self._lock = threading.Lock()
-        self._idle: list[SimpleQueue[Callable[[], None]]] = []
+        self._idle: list[SimpleQueue[Job]] = []
         self.threads = 0
 
     @property
     def busy(self) -> int:
         return self.threads - len(self._idle)
 
-    def start(self, job: Callable[[], None]) -> bool:
+    def start(self, job: Job) -> bool:
         """Run `job` on a free thread, at once. False when all threads are taken: nothing was started."""
         with self._lock:
             if self._idle:
@@ -40,13 +48,14 @@ class Workers:
         inbox.put(job)
         return True
 
-    def _work(self, inbox: SimpleQueue[Callable[[], None]]) -> None:
+    def _work(self, inbox: SimpleQueue[Job]) -> None:
         while True:
             job = inbox.get()
             try:
                 job()
             except Exception:
                 log.exception("a head's job raised")
-            del job  # it holds a request's tensors
             with self._lock:
                 self._idle.append(inbox)
+            job.ended()
+            del job  # it holds a request's tensors

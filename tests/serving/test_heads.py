@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import threading
 import time
 from pathlib import Path
@@ -12,7 +13,8 @@ import pytest
 from pytest import approx  # noqa: PT013 (short)
 
 from serinus.execute import Executor
-from serinus.routes import HeadPolicy
+from serinus.routes import HeadPolicy, PackageRef, RouteTable
+from serving.applied import apply, run
 from serving.engine import Engine
 from serving.head import THREADS_EACH
 from serving.process import Process
@@ -65,17 +67,18 @@ def test_a_bad_head_is_stood_in_for_and_harms_no_other(
     engine = make(tmp_path, odd)
     before = threading.active_count()
     wanted = Executor(tmp_path / "package").run(inputs(value), ("click",))
-    for _ in range(12):
+    head, asked = engine.heads["buy"], 0
+    while not head.fallbacks["breaker"]:
+        asked += 1
+        assert asked < 60  # on a machine that has no time for it, a late run counts a fifth
         found = engine.run(inputs(value), ASKED, TIGHT)
         assert (found["click"].fallback, found["click"].values) == ("", approx(wanted["click"], abs=1e-6))
         assert found["buy"].fallback == "base_rate"
         assert found["buy"].values.tolist() == [0.25]
         assert found["keep"].fallback == "base_rate"  # it reads what buy gives
         assert threading.active_count() <= before + THREADS_EACH
-    head = engine.heads["buy"]
     assert set(head.fallbacks) - {"breaker"} <= reasons
-    assert head.fallbacks["breaker"] > 0
-    assert engine.heads["keep"].fallbacks == {"upstream": 12}
+    assert engine.heads["keep"].fallbacks == {"upstream": asked}
     assert head.breaker.state == "open"
     heal(engine)
     found = engine.run(inputs(), ASKED, ROOMY)
@@ -203,3 +206,17 @@ def test_threads_that_call_at_once_take_turns(tmp_path: Path) -> None:
     for thread in threads:
         thread.join(60)
     assert not wrong
+
+
+def test_an_answer_says_what_stood_in_by_the_tables_policy_wherever_it_is_computed(tmp_path: Path) -> None:
+    engine = make(tmp_path, "nan")
+    ref = PackageRef(digest=engine.digest, uri=(tmp_path / "package").as_uri())
+    heads = {"buy": HeadPolicy(budget_ms=1_000, fallback=0.125), "click": HeadPolicy(budget_ms=1_000)}
+    table = RouteTable(model="m", epoch=1, stable=dict.fromkeys(ASKED[:2], 1), packages={1: ref}, heads=heads)
+    applied = apply(table, {engine.digest: engine})
+    groups = applied.groups("stable", ())
+    sent = pickle.loads(pickle.dumps(groups))  # as to the candidate's and the shadow's process
+    for outputs in (applied.run(inputs(105.0), groups), run(applied.engines, inputs(105.0), sent)):
+        assert [(output.task, output.fallback) for output in outputs] == [("click", ""), ("buy", "constant")]
+        assert outputs[1].values.tolist() == [0.125]
+    assert applied.heads()["1"]["buy"]["fallbacks"] == {"invalid": 2}
