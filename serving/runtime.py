@@ -15,6 +15,7 @@ from serving.engine import Engine
 from serving.memory import refuse_if_too_large
 from serving.package_cache import PackageCache
 from serving.package_source import source_of
+from serving.process import process
 from serving.settings import Settings
 
 NICENESS = 10
@@ -27,6 +28,7 @@ class Loader:
     one that loads, at low priority, and two that fetch, so that a store that hangs keeps back nothing that is here."""
 
     def __init__(self, settings: Settings, named: Callable[[], set[str]]) -> None:
+        process()  # its threads are to have this thread's priority, not that of the one that loads
         self._reserve = settings.memory_reserve_bytes
         self._cache = PackageCache(settings.package_cache, settings.package_cache_bytes, named)
         self.fetching = ThreadPoolExecutor(2, thread_name_prefix="fetch", initializer=_be_nice)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import os
 import shutil
+import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -195,6 +197,19 @@ def test_a_large_share_comes_into_force_once_the_front_door_holds_the_candidate(
 
 def _no_room(*_: Any) -> None:
     raise InvalidPackage("it needs 9 GB")
+
+
+def test_who_loads_is_nice_and_who_answers_is_not(settings: Settings, packages: Packages) -> None:
+    async def story() -> None:
+        async with following(settings, NOWHERE) as follower:
+            give(follower, table(packages, 1))
+            await until(lambda: epoch_of(follower) == 1)
+            found = {
+                (t.name.split("_")[0], os.getpriority(os.PRIO_PROCESS, t.native_id or 0)) for t in threading.enumerate()
+            }
+            assert {("load", 10), ("fetch", 10), ("watchdog", 0), ("MainThread", 0)} <= found
+
+    asyncio.run(story())
 
 
 def test_it_starts_with_stable_when_the_candidate_cannot_be_had(
