@@ -50,7 +50,7 @@ def test_a_torn_frame_is_waited_for(tmp_path: Path, write_log: Write) -> None:
     assert reader.predictions(T0, T0 + 9)[1] == ()
 
 
-@pytest.mark.parametrize("part", [b"\xff" * 40, encode_row(row(2))[:-1] + b"\x00" + encode_row(row(3))])
+@pytest.mark.parametrize("part", [b"\xff" * 40, encode_row(row(2))[:-1] + b"\x01" + encode_row(row(3))])
 def test_a_corrupt_file_counts_up_to_its_bad_frame_and_is_named(tmp_path: Path, write_log: Write, part: bytes) -> None:
     write_log(tmp_path, "ads", [row(1)])
     write_log(tmp_path, "ads", [row(4)], writer="w1")
