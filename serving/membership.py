@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from serinus.archive import Piece, read_whole
 from serinus.records import log_folder, read_rows
 
 log = logging.getLogger(__name__)
@@ -26,7 +27,7 @@ _decoder = msgspec.msgpack.Decoder(_Key)
 
 
 class _Partition:
-    """Ids of one model and hour: id -> rows of the request. `read_to`: file name -> bytes read."""
+    """Ids of one model and hour: id -> rows of the request. `read_to`: file name -> bytes read, -1: all."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -34,22 +35,39 @@ class _Partition:
         self.read_to: dict[str, int] = {}
 
     def refresh(self) -> None:
-        for path in self.folder.glob("*.log"):
-            start = self.read_to.get(path.name, 0)
-            if start < 0:
-                continue
-            with path.open("rb") as file:
-                file.seek(start)
-                data = file.read()
-            shift = 1 if start else 0  # read_rows expects the magic line at byte 0 and nowhere else
-            try:
-                for end, payload in read_rows(b"\0" * shift + data, shift):
-                    key = _decoder.decode(payload)
-                    self.rows[key.id] = max(self.rows.get(key.id, 0), key.index + 1)
-                    self.read_to[path.name] = start + end - shift
-            except (ValueError, msgspec.DecodeError) as error:
-                log.error("%s is damaged after byte %d: %s", path, self.read_to.get(path.name, 0), error)
-                self.read_to[path.name] = -1
+        """Read what came since the last time, frames or Parquet. Raises OSError."""
+        read_whole(self.folder, self._read)
+
+    def _read(self, pieces: list[Piece]) -> None:
+        for piece in pieces:
+            start = self.read_to.get(piece.path.name, piece.start)
+            if start >= 0 and piece.archived:
+                self._unpack(piece.path)
+            elif start >= 0:
+                self._read_on(piece.path, start)
+
+    def _unpack(self, path: Path) -> None:
+        import pyarrow.parquet as pq  # noqa: PLC0415 (young hours have none)
+
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(columns=["id", "index"]):
+                for identity, index in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+                    self.rows[identity] = max(self.rows.get(identity, 0), index + 1)
+        self.read_to[path.name] = -1
+
+    def _read_on(self, path: Path, start: int) -> None:
+        with path.open("rb") as file:
+            file.seek(start)
+            data = file.read()
+        shift = 1 if start else 0  # read_rows expects the magic line at byte 0 and nowhere else
+        try:
+            for end, payload in read_rows(b"\0" * shift + data, shift):
+                key = _decoder.decode(payload)
+                self.rows[key.id] = max(self.rows.get(key.id, 0), key.index + 1)
+                self.read_to[path.name] = start + end - shift
+        except (ValueError, msgspec.DecodeError) as error:
+            log.error("%s is damaged after byte %d: %s", path, self.read_to.get(path.name, 0), error)
+            self.read_to[path.name] = -1
 
 
 class Membership:
