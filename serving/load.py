@@ -19,12 +19,12 @@ LONGEST_NS = 100_000_000
 
 
 class Load:
-    """`waiting`: requests that have arrived and not begun. `each_ns`: how often one is answered while others wait."""
+    """`waiting`: requests that have arrived and not begun. `each_ns`: running mean of what one takes."""
 
     def __init__(self) -> None:
         self.waiting, self.shed, self.late = 0, 0, 0
         self.each_ns = FIRST_GUESS_NS
-        self._previous_ns = 0
+        self._last_ns = time.perf_counter_ns()
 
     async def turn(self, arrived_ns: int, policy: ServingPolicy) -> None:
         """Wait until those that came before have been answered. Raises Overloaded at once when there are too many.
@@ -41,14 +41,15 @@ class Load:
             await asyncio.sleep(0)
         finally:
             self.waiting -= 1
+        self._last_ns = time.perf_counter_ns()
 
     def done(self) -> None:
-        """A request was answered. What passed since the one before is measured when others waited meanwhile."""
-        if self._previous_ns or self.waiting:
-            now = time.perf_counter_ns()
-            if self._previous_ns:
-                self.each_ns += (min(now - self._previous_ns, LONGEST_NS) - self.each_ns) / SMOOTHING
-            self._previous_ns = now if self.waiting else 0
+        """A request was answered: what passed since another one was, or the last one began, is what one takes.
+
+        So a request that waits for a candidate meanwhile does not look slow while others are answered."""
+        now = time.perf_counter_ns()
+        self.each_ns += (min(now - self._last_ns, LONGEST_NS) - self.each_ns) / SMOOTHING
+        self._last_ns = now
 
     def deadline(self, arrived_ns: int, policy: ServingPolicy, timeout_us: int | None) -> int:
         """When the answer must be there: what the caller waits, at most what the model's SLA gives.
