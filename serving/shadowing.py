@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 BATCH_REQUESTS, BATCH_ROWS = 32, 1024
 MAX_QUEUED_BYTES = 64 << 20
 SENDERS = 2
+LINGER_S = 0.2
+"""How long a copy waits for others: a call to `Shadow` costs the event loop about as much as an answer does."""
 ANSWER_WITHIN_S = 20.0
 SendBatch = Callable[[ShadowBatch], Awaitable[int]]
 
@@ -100,6 +102,10 @@ class ShadowQueue:
             while not self._queue:
                 self._filled.clear()
                 await self._filled.wait()
+            if len(self._queue) < BATCH_REQUESTS:
+                await asyncio.sleep(LINGER_S)
+                if not self._queue:  # the other sender took them
+                    continue
             copies = self._next()
             rows = sum(len(copy.keys) for copy in copies)
             try:
