@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -16,6 +17,7 @@ from serving.ask import Caller, check
 from serving.frontdoor import Door
 from serving.grpc_tensors import fill_answer, given_of
 from serving.protocol import Parameters
+from serving.versions import pin
 
 log = logging.getLogger(__name__)
 CODES = {
@@ -33,6 +35,9 @@ CODES = {
 MAX_DETAIL = 1_000
 """Characters: details travel in HTTP/2 trailers, which are bounded."""
 ATTRIBUTE = "attributes."
+SAID = ("entity", "event_time_ms", "join_key", "timeout")
+ELSEWISE = ("classification", "shared_memory_region")
+"""Parameters of outputs that ask for something else than the probabilities in the answer."""
 
 
 def add_to_server(servicer: Any, server: Any) -> None:
@@ -72,21 +77,26 @@ class GrpcFace:
 
     async def _ModelReady(self, request: bytes, _context: Any) -> Any:  # noqa: N802
         asked = _decoded(messages.ModelReadyRequest, request)
-        return messages.ModelReadyResponse(ready=self._door.model_ready(asked.name))
+        return messages.ModelReadyResponse(ready=self._door.model_ready(asked.name, asked.version))
 
     async def _ServerMetadata(self, _request: bytes, _context: Any) -> Any:  # noqa: N802
         return messages.ServerMetadataResponse(**self._door.server())
 
     async def _ModelMetadata(self, request: bytes, _context: Any) -> Any:  # noqa: N802
         asked = _decoded(messages.ModelMetadataRequest, request)
-        return messages.ModelMetadataResponse(**self._door.describe(asked.name))
+        return messages.ModelMetadataResponse(**self._door.describe(asked.name, asked.version))
 
     async def _ModelInfer(self, request: bytes, context: Any) -> Any:  # noqa: N802
+        arrived_ns = time.perf_counter_ns()
         asked = _decoded(messages.ModelInferRequest, request)
+        await self._door.load.turn(arrived_ns, self._door.applied(asked.model_name).table.serving)
         applied = self._door.applied(asked.model_name)
-        wanted = [output.name for output in asked.outputs]
-        ask = check(given_of(asked), _caller_of(asked), wanted, applied.specs, applied.tasks)
-        answer = await self._door.infer(applied, ask, _authorization(context))
+        given = given_of(asked, applied.specs)
+        ask = check(given, _caller_of(asked), _outputs_of(asked), applied.specs, applied.tasks)
+        if asked.model_version:
+            pin(applied, ask, asked.model_version)
+        answer = await self._door.infer(applied, ask, _authorization(context), None, arrived_ns)
+        self._door.load.done()
         return fill_answer(messages.ModelInferResponse(), answer, raw=bool(asked.raw_input_contents))
 
 
@@ -95,6 +105,15 @@ def _decoded(kind: Any, request: bytes) -> Any:
         return kind.FromString(request)
     except DecodeError as error:
         raise BadInput(f"the message is no {kind.DESCRIPTOR.name} of the Open Inference Protocol v2") from error
+
+
+def _outputs_of(request: Any) -> list[str]:
+    """The names of the outputs that are asked. Raises BadInput where one is wanted as something else."""
+    for output in request.outputs:
+        for other in ELSEWISE:
+            if other in output.parameters:
+                raise BadInput(f"output {output.name[:256]!r} has the parameter {other}, which is not offered here")
+    return [output.name for output in request.outputs]
 
 
 def _caller_of(request: Any) -> Caller:
@@ -108,7 +127,7 @@ def _caller_of(request: Any) -> Caller:
         value = getattr(parameter, kind) if kind else None
         if name.startswith(ATTRIBUTE):
             attributes[name.removeprefix(ATTRIBUTE)] = value
-        elif name in Parameters.__struct_fields__ and name != "attributes":
+        elif name in SAID:
             said[name] = value
     try:
         known = msgspec.convert({**said, "attributes": attributes}, Parameters)

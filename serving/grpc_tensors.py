@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from serinus.errors import BadInput
 from serinus.execute import DTYPES
-from serving.ask import MAX_NAMES, Answer, Given, Tensor
+from serinus.tasks import Datatype, InputSpec
+from serving.ask import MAX_NAMES, MAX_ROWS, Answer, Given, Tensor
 from serving.binary import raw_tensor, texts
 
 MAX_DIMS = 8
@@ -23,17 +25,19 @@ FIELDS = {
 """Datatype -> the field of `contents` that carries its values. The datatypes that Serinus takes."""
 
 
-def given_of(request: Any) -> list[Given]:
-    """The tensors of a ModelInferRequest as they came, decoded. Raises BadInput."""
+def given_of(request: Any, specs: Mapping[str, InputSpec]) -> list[Given]:
+    """The tensors of a ModelInferRequest, decoded. Raises BadInput.
+
+    Of an input that is unknown or has another shape nothing is decoded: it is refused where all inputs are checked."""
     inputs, raw = request.inputs, request.raw_input_contents
     if len(inputs) > MAX_NAMES:
         raise BadInput(f"there are {len(inputs)} inputs, expected at most {MAX_NAMES}")
     if raw and len(raw) != len(inputs):
         raise BadInput(f"raw_input_contents has {len(raw)} entries, expected one for each of {len(inputs)} inputs")
-    return [_given(tensor, raw[at] if raw else None) for at, tensor in enumerate(inputs)]
+    return [_given(tensor, raw[at] if raw else None, specs) for at, tensor in enumerate(inputs)]
 
 
-def _given(tensor: Any, raw: bytes | None) -> Given:
+def _given(tensor: Any, raw: bytes | None, specs: Mapping[str, InputSpec]) -> Given:
     name = f"input {tensor.name[:256]!r}"
     if len(tensor.shape) > MAX_DIMS:
         raise BadInput(f"{name} has {len(tensor.shape)} dimensions, expected at most {MAX_DIMS}")
@@ -41,23 +45,22 @@ def _given(tensor: Any, raw: bytes | None) -> Given:
         raise BadInput(f"{name} is {tensor.datatype[:64]!r}, expected one of {', '.join(FIELDS)}")
     if "shared_memory_region" in tensor.parameters:
         raise BadInput(f"{name} lies in shared memory, expected its values in the request")
-    shape = list(tensor.shape)
-    if min(shape, default=0) < 0:
-        raise BadInput(f"{name} has shape {shape}, expected no negative numbers")
+    given = tensor.contents.ListFields()
+    if raw is not None and given:
+        raise BadInput(f"{name} has {given[0][0].name} beside raw_input_contents, expected one of them")
+    shape, spec = list(tensor.shape), specs.get(tensor.name)
+    if spec is None or tensor.datatype != spec.datatype or tuple(shape[1:]) != spec.shape:
+        return Given(tensor.name, tensor.datatype, shape, np.empty(0, np.float32))
+    if not shape or not 1 <= shape[0] <= MAX_ROWS:
+        raise BadInput(f"{name} has {shape[0] if shape else 0} rows, expected 1 to {MAX_ROWS}")
     size = 1
     for length in shape:
         size *= length
-    given = tensor.contents.ListFields()
-    if raw is None:
-        data = _typed(name, tensor.datatype, given, size)
-    elif given:
-        raise BadInput(f"{name} has {given[0][0].name} beside raw_input_contents, expected one of them")
-    else:
-        data = raw_tensor(name, tensor.datatype, raw, size)
+    data = _typed(name, spec.datatype, given, size) if raw is None else raw_tensor(name, spec.datatype, raw, size)
     return Given(tensor.name, tensor.datatype, shape, data)
 
 
-def _typed(name: str, datatype: str, given: list[tuple[Any, Any]], size: int) -> Tensor:
+def _typed(name: str, datatype: Datatype, given: list[tuple[Any, Any]], size: int) -> Tensor:
     field = FIELDS[datatype]
     for other, _ in given:
         if other.name != field:
@@ -67,7 +70,7 @@ def _typed(name: str, datatype: str, given: list[tuple[Any, Any]], size: int) ->
         raise BadInput(f"{name} has {len(values)} values, expected {size} by its shape")
     if datatype == "BYTES":
         return texts(name, values)
-    return np.fromiter(values, dtype=DTYPES[datatype], count=size)  # type: ignore[index]  # a key of FIELDS
+    return np.fromiter(values, dtype=DTYPES[datatype], count=size)
 
 
 def fill_answer(response: Any, answer: Answer, raw: bool) -> Any:

@@ -149,6 +149,7 @@ def test_compressed_calls_are_answered(client: Any) -> None:
     ("change", "code", "word"),
     [
         ({"model_name": "ships"}, "NOT_FOUND", "'ships' is not served"),
+        ({"model_version": "2"}, "NOT_FOUND", "not served here, but 1"),
         ({"raw_input_contents": [b"\0"]}, "INVALID_ARGUMENT", "one for each"),
         ({"outputs": [service_pb2.ModelInferRequest.InferRequestedOutputTensor(name="x")]}, "INVALID_ARGUMENT", "'x'"),
         ({"inputs": []}, "INVALID_ARGUMENT", "is empty"),
@@ -188,3 +189,17 @@ def now_ms() -> int:
 
 def plain(parameters: Any) -> dict[str, Any]:
     return {name: getattr(value, value.WhichOneof("parameter_choice")) for name, value in parameters.items()}
+
+
+def test_a_request_that_names_its_version_is_answered_by_stable_outside_of_the_rollout(two: Any, client: Any) -> None:
+    both = {"late": 2, "cancelled": 2}
+    two.route(candidate=both, canary_bp=10_000, shadow_bp=10_000, expires_at=time.time() + 600, rollout="g2")
+    assert plain(client.infer("flights", tensors()).get_response().parameters)["arm"] == "canary"
+    answer = client.infer("flights", tensors(), model_version="1").get_response()
+    assert (answer.model_version, plain(answer.parameters)["arm"]) == ("1", "stable")
+    for version in ("2", "x"):
+        with pytest.raises(InferenceServerException, match="NOT_FOUND"):
+            client.infer("flights", tensors(), model_version=version)
+        assert not client.is_model_ready("flights", version)
+    assert client.is_model_ready("flights", "1")
+    two.route()
