@@ -20,6 +20,7 @@ from typing import Any, TextIO
 from serinus.errors import SerinusError, Unavailable
 from serving import environment
 from serving.settings import Settings
+from serving.upkeep import Upkeep
 
 log = logging.getLogger("serving")
 READY_WITHIN_S = 120.0
@@ -40,7 +41,7 @@ def main() -> int:
             _wait_until_live(url, stop)
             if not stop.is_set():
                 print(json.dumps({"ready": _ready(settings, url)}), file=out, flush=True)
-            return _supervise(url, stop, renew)
+            return _supervise(url, stop, renew, Upkeep(settings))
     except SystemExit:  # told to stop before it was ready; the handler that Ray has while it starts does the same
         return 0
     except SerinusError as error:
@@ -157,12 +158,13 @@ def _wait_until_live(url: str, stop: threading.Event) -> None:
         stop.wait(0.05)
 
 
-def _supervise(url: str, stop: threading.Event, renew: threading.Event) -> int:
-    """Until told to stop; told to renew, exchange the replicas one by one.
+def _supervise(url: str, stop: threading.Event, renew: threading.Event, upkeep: Upkeep) -> int:
+    """Until told to stop; told to renew, exchange the replicas one by one. The logs are kept small meanwhile.
 
     Ray Serve restarts what dies; when nothing has answered for a minute, give up."""
     answered = time.monotonic()
     while not stop.wait(2.0):
+        upkeep.step()
         if renew.is_set():
             renew.clear()
             _renew()
@@ -170,6 +172,7 @@ def _supervise(url: str, stop: threading.Event, renew: threading.Event) -> int:
             answered = time.monotonic()
         elif time.monotonic() > answered + BROKEN_AFTER_S:
             raise Unavailable(f"{url} has not answered for {BROKEN_AFTER_S:g} s", "the log of serving says why")
+    upkeep.stop()
     return 0
 
 

@@ -29,6 +29,8 @@ class Settings:
     `micro_batch`: rows that requests of one turn may share a run with; 0: each has its own.
     `cache_ms`, `cache_bytes`: of the outputs of cached parts, in each process; 0: none are kept.
     `spool_bytes`: memory of each front door for rows that wait for the disk.
+    `compact_every_s`: closed hours of the logs become Parquet so often, 0: never; `compact_quiet_s`: without a write.
+    `keep_days`: of predictions and labels; `keep_inputs_days`: of inputs.
     `replay_token_sha256`: hex digest of the token whose bearer may use any event time; "" means nobody may."""
 
     home: Path
@@ -59,6 +61,10 @@ class Settings:
     cache_ms: int = 100
     cache_bytes: int = 64 << 20
     spool_bytes: int = 16 << 20
+    compact_every_s: int = 300
+    compact_quiet_s: int = 900
+    keep_days: int = 30
+    keep_inputs_days: int = 14
     poll_s: float = 25.0
 
     @classmethod
@@ -96,6 +102,10 @@ class Settings:
             micro_batch=_whole(env, "SERINUS_MICRO_BATCH", 0, 0, 1024),
             cache_ms=_whole(env, "SERINUS_CACHE_MS", 100, 0, 60_000),
             cache_bytes=_bytes(env, "SERINUS_CACHE_BYTES", 64 << 20),
+            compact_every_s=_whole(env, "SERINUS_COMPACT_EVERY_S", 300, 0, 86_400),
+            compact_quiet_s=_whole(env, "SERINUS_COMPACT_QUIET_S", 900, 1, 86_400),
+            keep_days=_whole(env, "SERINUS_KEEP_DAYS", 30, 1, 9_999),
+            keep_inputs_days=_whole(env, "SERINUS_KEEP_INPUTS_DAYS", 14, 1, 9_999),
             spool_bytes=_whole(env, "SERINUS_SPOOL_MB", 16, 1, 4096) << 20,
             candidate_deadline_s=_whole(env, "SERINUS_CANDIDATE_DEADLINE_MS", 250, 1, 60_000) / 1000,
         )

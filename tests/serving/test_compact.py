@@ -43,6 +43,8 @@ from serving.compact import KEEP_DAYS, run
 from serving.membership import Membership
 from serving.recorder import LogWriter
 from serving.retention import drop_old
+from serving.settings import Settings
+from serving.upkeep import Upkeep
 
 START = 240 * 3_600_000
 HOUR_MS = 3_600_000
@@ -330,3 +332,16 @@ def test_a_round_is_a_process_and_only_one_at_a_time(tmp_path: Path) -> None:
     assert subprocess.run(command, cwd=Path(__file__).parents[2], check=False).returncode == 0
     assert not list(tmp_path.rglob("*.log"))
     assert pq.read_table(next(tmp_path.rglob("*.parquet"))).schema.field("id").type == pa.binary(16)
+
+
+def test_serving_has_its_logs_compacted(tmp_path: Path) -> None:
+    write(tmp_path / "log", "predictions", "w", [prediction(1)]).close()
+    env = {"SERINUS_HOME": str(tmp_path), "SERINUS_COMPACT_EVERY_S": "1", "SERINUS_COMPACT_QUIET_S": "1"}
+    upkeep = Upkeep(Settings.from_env(env))
+    deadline = time.monotonic() + 60
+    while list(tmp_path.rglob("*.log")):
+        upkeep.step()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    upkeep.stop()
+    assert rows(tmp_path / "log", "predictions") == [prediction(1)]
