@@ -7,6 +7,7 @@ AUC needs frozen bins, so it is silent until `freeze_scores` scores were seen; s
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,7 +19,16 @@ from monitors.judgement import judge
 from monitors.metrics import Reading, auc_difference, calibration, log_loss, missing
 from monitors.rates import FailureCounts
 from monitors.rows import Exposed, Scored, Tick
-from monitors.verdicts import Latch, Share, cell_of_failures, cell_of_reading, cell_waiting, margin_of, verdict_of
+from monitors.verdicts import (
+    Latch,
+    Share,
+    cell_of_failures,
+    cell_of_reading,
+    cell_waiting,
+    margin_of,
+    unproven,
+    verdict_of,
+)
 from serinus.evidence import CellEvidence, Evidence, Stream, WorkItem
 from serinus.sla import CellSpec
 
@@ -80,7 +90,7 @@ class Assessor:
         for cell in self.cells.values():
             if cell.changed:
                 cell.close()
-        return self._evidence(tick.tick_ms)
+        return self._evidence(tick.tick_ms, tick.counts)
 
     def _places(self, stream: Stream, task: str) -> list[tuple[Place, Cell]]:
         return [(place, cell) for place, cell in self.cells.items() if place[:2] == (stream, task)]
@@ -148,10 +158,12 @@ class Assessor:
     def _rows(self, parts: list[Scored]) -> int:
         return sum(len(rows) for rows in parts)
 
-    def _evidence(self, tick_ms: int) -> Evidence:
+    def _evidence(self, tick_ms: int, now: Mapping[str, int]) -> Evidence:
+        """`now`: counts of this tick. Losses are looked at in it, and in all ticks together."""
         self._look()
         cells = tuple(self._shown[at] for at in range(len(self.shares)))
         total, cells = self.latch.update(self.shares, cells, self.limit)
+        cells = unproven(cells, *((of.get("answers", 0), of.get("answers_lost", 0)) for of in (now, self.counts)))
         counts = {**self.counts, "corrupt_logs": len(self.corrupt)}
         return Evidence(
             rollout=self.item.rollout,

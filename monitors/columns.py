@@ -18,7 +18,7 @@ Floats = NDArray[np.float64]
 Hashes = NDArray[np.uint64]
 
 ARMS = ("control", "canary", "stable", "shadow")
-CONTROL, CANARY = 0, 1
+CONTROL, CANARY, SHADOW = 0, 1, 3
 _MANY = 1_000_000
 
 
@@ -142,6 +142,13 @@ class Predictions:
     def event_ms(self) -> Ints:
         """Event time (Unix ms), from the id."""
         return (self.high >> np.uint64(16)).astype(np.int64)
+
+    @property
+    def answers(self) -> int:
+        """How many rows were answered: each once, however many tasks it has and often it came; no shadow answers."""
+        mine = self.take(self.arm != SHADOW)
+        keys = np.stack([mine.high, mine.low, mine.index.astype(np.uint64)])
+        return int(np.unique(keys, axis=1).shape[1])
 
     def take(self, which: NDArray[np.bool_] | Ints) -> Predictions:
         return Predictions(*(getattr(self, name)[which] for name in self.__dataclass_fields__))

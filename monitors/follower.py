@@ -15,6 +15,7 @@ from monitors.assess import Assessor
 from monitors.join import Due, combine, horizons, join_exposed, join_mature
 from monitors.log import LogReader
 from monitors.rows import Tick
+from monitors.watermark import lost_rows, read_marks
 from serinus.errors import BadInput
 from serinus.evidence import Evidence, WorkItem
 
@@ -33,7 +34,11 @@ def read_tick(item: WorkItem, reader: LogReader, previous_ms: int, tick_ms: int)
         broken |= {*bad, *worse}
     answered, bad = reader.predictions(previous_ms, tick_ms)
     exposed = join_exposed(item, answered, reader.words)
-    return combine(tick_ms, parts, exposed, tuple(sorted(broken | set(bad))))
+    seen = {
+        "answers": answered.answers,
+        "answers_lost": lost_rows(read_marks(reader.root, item.model), previous_ms, tick_ms),
+    }
+    return combine(tick_ms, parts, exposed, tuple(sorted(broken | set(bad))), seen)
 
 
 @dataclass(slots=True)

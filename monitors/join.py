@@ -101,10 +101,16 @@ def join_exposed(item: WorkItem, predictions: Predictions, words: Words) -> dict
     return exposed
 
 
-def combine(tick_ms: int, parts: Iterable[Tick], exposed: dict[str, Exposed], corrupt: tuple[str, ...]) -> Tick:
-    """One tick of the parts that have different horizons."""
+def combine(
+    tick_ms: int,
+    parts: Iterable[Tick],
+    exposed: dict[str, Exposed],
+    corrupt: tuple[str, ...],
+    counted: dict[str, int] | None = None,
+) -> Tick:
+    """One tick of the parts that have different horizons. `counted`: what is counted besides."""
     streams: dict[tuple[Stream, str], tuple[Scored, Scored]] = {}
-    counts: Counter[str] = Counter()
+    counts: Counter[str] = Counter(counted)
     firsts = []
     for part in parts:
         streams |= part.streams

@@ -15,6 +15,9 @@ from serinus.evidence import CellEvidence, Stream, VerdictName, worst
 from serinus.sla import CellSpec, Role
 
 SATISFIED_E = 20.0
+MOST_LOST = 0.01
+"""Share of the answers that may be missing in the log before nothing counts as satisfied: they are not lost by chance,
+but together, and with them the very minutes in which something went wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,18 @@ class Latch:
 def verdict_of(latch: Latch, cells: tuple[CellEvidence, ...]) -> VerdictName:
     """Violated once is violated; satisfied when every required cell is so at once; else nobody knows yet."""
     return "violated" if latch.culprits else worst(cell.verdict for cell in cells if cell.role == "required")
+
+
+def unproven(cells: tuple[CellEvidence, ...], *losses: tuple[int, int]) -> tuple[CellEvidence, ...]:
+    """The cells, with `error` instead of `satisfied` where too many answers are lost. Each loss: (answers, lost)."""
+    for answers, lost in losses:
+        if lost > MOST_LOST * (answers + lost):
+            why = f"{lost:,} of {answers + lost:,} answers could not be recorded"
+            return tuple(
+                cell.model_copy(update={"verdict": "error", "why": why}) if cell.verdict == "satisfied" else cell
+                for cell in cells
+            )
+    return cells
 
 
 def margin_of(spec: CellSpec) -> float:

@@ -10,8 +10,9 @@ import msgspec
 
 from serinus.records import Mark
 
-ALIVE_MS = 5_000
-"""A writer whose mark is older (wall time) has stopped."""
+ALIVE_MS = 60_000
+"""A writer whose mark is older (wall time) has stopped, without having said so: its machine is gone, or its disk."""
+MINUTE_MS = 60_000
 _REMEMBERED = 4_096
 
 
@@ -24,6 +25,16 @@ def read_marks(log: Path, model: str) -> list[Mark]:
         except (msgspec.MsgspecError, OSError):
             continue
     return marks
+
+
+def lost_rows(marks: Sequence[Mark], start_ms: int, end_ms: int) -> int:
+    """Rows of answers that could not be recorded, of the minutes of event time whose end lies in (start, end]."""
+    return sum(
+        rows
+        for mark in marks
+        for minute, rows in mark.lost_by_minute.items()
+        if start_ms < (minute + 1) * MINUTE_MS <= end_ms
+    )
 
 
 @dataclass(slots=True)
@@ -44,7 +55,7 @@ class Watermark:
         newest = _complete(marks)
         if newest is not None and (not self._said or newest[0] > self._said[-1][0]):
             self._said = [*self._said[-_REMEMBERED:], newest]
-        living = [mark for mark in marks if now_ms - mark.wall_ms < ALIVE_MS]
+        living = [mark for mark in marks if not mark.ended and now_ms - mark.wall_ms < ALIVE_MS]
         caught_up = min((mark.wall_ms for mark in living), default=now_ms)
         usable = [to for to, at in self._said if at <= caught_up]
         if not usable:

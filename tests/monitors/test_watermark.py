@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from monitors.watermark import Watermark, read_marks
+from monitors.watermark import Watermark, lost_rows, read_marks
 from serinus.records import Mark
 
 NOW = 1_000_000
@@ -29,8 +29,19 @@ def test_every_living_writer_must_have_written_since() -> None:
     assert watermark.update([said, Mark("b", NOW + 1)], NOW + 1) == 50
 
 
-def test_a_writer_that_stopped_is_not_waited_for() -> None:
-    assert Watermark().update([Mark("a", NOW, {"x": 50}, {"x": NOW}), Mark("b", NOW - 5_001)], NOW) == 50
+def test_a_writer_that_ended_is_not_waited_for_and_one_that_is_silent_for_a_while() -> None:
+    said = Mark("a", NOW, {"x": 50}, {"x": NOW})
+    assert Watermark().update([said, Mark("b", NOW - 10, ended=True)], NOW) == 50
+    assert Watermark().update([said, Mark("b", NOW - 10, outstanding_ms=3, ended=True)], NOW) == 50
+    assert Watermark().update([said, Mark("b", NOW - 59_000)], NOW) is None
+    assert Watermark().update([said, Mark("b", NOW - 60_001)], NOW) == 50
+
+
+def test_losses_belong_to_the_tick_in_which_their_minute_ends() -> None:
+    marks = [Mark("a", NOW, lost_by_minute={9: 5, 10: 7, 11: 1}), Mark("b", NOW, lost_by_minute={10: 2}, ended=True)]
+    assert lost_rows(marks, 600_000, 660_000) == 9
+    assert [lost_rows(marks, at * 64_000, (at + 1) * 64_000) for at in range(8, 12)] == [0, 5, 9, 1]
+    assert lost_rows(marks, 0, 10**9) == 15
 
 
 def test_what_is_outstanding_holds_it_back() -> None:
