@@ -116,15 +116,21 @@ class App:
         self, model: str, _version: str | None, headers: Headers, receive: Receive, arrived_ns: int
     ) -> Reply:
         body = await self._body(model, headers, receive, arrived_ns)
-        answer = await rank(self._door, model, body, headers.get(b"authorization", b""), arrived_ns)
+        said, tail = divided(body, headers.get(b"inference-header-content-length", b""))
+        authorization = headers.get(b"authorization", b"")
+        answer, length = await rank(self._door, model, said, authorization, arrived_ns, tail=tail)
         self._door.load.done()
-        return _packed(answer, headers)
+        return _packed(answer, headers, length)
 
     async def _body(self, model: str, headers: Headers, receive: Receive, arrived_ns: int) -> bytes:
         """The body of a request to a model, when its turn has come. Raises SerinusError."""
         policy = self._door.applied(model).table.serving
         body = await self._bodies.read(headers, receive)
-        await self._door.load.turn(arrived_ns, policy)
+        self._bodies.held += len(body)
+        try:
+            await self._door.load.turn(arrived_ns, policy)
+        finally:
+            self._bodies.held -= len(body)
         coding = headers.get(b"content-encoding")
         return unpacked(body, coding) if coding else body
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -16,6 +16,10 @@ from serving.binary import Tail
 
 Short = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 Text = Annotated[str, msgspec.Meta(max_length=256)]
+
+
+MAX_LISTS = 100_000
+"""Lists and objects of one body: with millions of them Python's collector takes seconds. Numbers and texts are cheap."""
 
 
 class TensorParameters(msgspec.Struct):
@@ -70,13 +74,20 @@ def parse(
 ) -> tuple[Ask, Collection[str]]:
     """The request, checked against the known inputs and the tasks that can be asked; and the tasks whose
     probabilities are wanted as bytes. `tail`: the bytes behind the JSON, if any. Raises BadInput."""
-    try:
-        request = _decoder.decode(body)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise BadInput(f"the body is not an inference request (OIP v2 JSON): {error}") from error
+    request: InferIn = decoded(_decoder, body, "an inference request (OIP v2 JSON)")
     given = given_of(request.inputs, specs, tail)
     asked = [output.name for output in request.outputs or ()]
-    return check(given, caller_of(request), asked, specs, tasks), _binary(request, tasks)
+    return check(given, caller_of(request), asked, specs, tasks), binary_of(request, tasks)
+
+
+def decoded(decoder: msgspec.json.Decoder[Any], body: bytes, what: str) -> Any:
+    """What a decoder makes of a body. Raises BadInput."""
+    if len(body) > MAX_LISTS and body.count(b"[") + body.count(b"{") > MAX_LISTS:
+        raise BadInput(f"the body has more than {MAX_LISTS} lists and objects, expected {what} with flat data")
+    try:
+        return decoder.decode(body)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise BadInput(f"the body is not {what}: {error}") from error
 
 
 def given_of(inputs: list[TensorIn], specs: Mapping[str, InputSpec], tail: memoryview | None = None) -> list[Given]:
@@ -107,7 +118,7 @@ def _elsewhere(tensor: TensorIn, rest: Tail) -> Any:
     return rest.take(tensor.name, tensor.datatype, tensor.shape, said.binary_data_size)
 
 
-def _binary(request: InferIn, tasks: Mapping[str, int]) -> Collection[str]:
+def binary_of(request: InferIn, tasks: Mapping[str, int]) -> Collection[str]:
     """The tasks that are to be answered in bytes. Raises BadInput."""
     everything = request.parameters is not None and request.parameters.binary_data_output
     if not request.outputs:
@@ -154,17 +165,22 @@ def render(answer: Answer, binary: Collection[str] = ()) -> tuple[bytes, int]:
                 "rollout": table.rollout or "",
                 "request_id": identity,
             },
-            "outputs": [_output(output, output.task in binary) for output in answer.outputs],
+            "outputs": [output_of(output, output.task in binary) for output in answer.outputs],
         },
         option=orjson.OPT_SERIALIZE_NUMPY,
     )
+    return with_values(said, answer.outputs, binary)
+
+
+def with_values(said: bytes, outputs: Sequence[Output], binary: Collection[str]) -> tuple[bytes, int]:
+    """(The JSON and, behind it, the values of the tasks that are wanted as bytes; the JSON's length, 0 without any)."""
     if not binary:
         return said, 0
-    values = [output.values.astype("<f4").tobytes() for output in answer.outputs if output.task in binary]
+    values = [output.values.astype("<f4").tobytes() for output in outputs if output.task in binary]
     return b"".join((said, *values)), len(said)
 
 
-def _output(output: Output, binary: bool) -> dict[str, Any]:
+def output_of(output: Output, binary: bool) -> dict[str, Any]:
     parameters: dict[str, Any] = {"version": output.version, "fallback": output.fallback}
     rows = len(output.values)
     found = {"name": output.task, "datatype": "FP32", "shape": [rows], "parameters": parameters}

@@ -8,7 +8,7 @@ so that a label which never comes says nothing about it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -16,9 +16,10 @@ import numpy as np
 import orjson
 
 from serinus.errors import BadInput
+from serinus.tasks import InputSpec
 from serving.ask import MAX_ROWS, Answer, Ask, Output, Tensor, check
 from serving.frontdoor import Door
-from serving.protocol import InferIn, Parameters, Text, caller_of, given_of
+from serving.protocol import InferIn, Parameters, Text, binary_of, caller_of, decoded, given_of, output_of, with_values
 
 FLOOR = float(np.finfo(np.float32).tiny)
 """What a probability of 0 counts as: the smallest float32. Its logarithm is -87."""
@@ -47,6 +48,7 @@ _NOTHING = RankParameters()
 class Ranking:
     """One ranking on its way: what to rank by, and once `choose` was called, what came out.
 
+    `items`, `top`: as the request has them. `shown`: tasks whose probabilities are wanted; `binary`: as bytes.
     `weights`: task -> exponent, of the tasks that are served. `ignored`: tasks that have a weight but are not served.
     `index`: places in the request, best first; `scores`: float64, in that order."""
 
@@ -57,6 +59,8 @@ class Ranking:
         self.ignored = sorted(weights.keys() - served.keys())
         self.items: Sequence[str] | None = None
         self.top = MAX_ROWS
+        self.shown: Collection[str] = ()
+        self.binary: Collection[str] = ()
         self.index: Tensor = np.empty(0, np.int64)
         self.scores: Tensor = np.empty(0, np.float64)
 
@@ -84,30 +88,35 @@ def log_scores(values: Mapping[str, Tensor], weights: Mapping[str, float], rows:
     return total
 
 
-async def rank(door: Door, model: str, body: bytes, authorization: bytes, arrived_ns: int | None = None) -> bytes:
-    """Answer one ranking request, JSON for JSON. Raises SerinusError."""
+async def rank(
+    door: Door,
+    model: str,
+    body: bytes,
+    authorization: bytes,
+    arrived_ns: int | None = None,
+    *,
+    tail: memoryview | None = None,
+) -> tuple[bytes, int]:
+    """(The answer to one ranking request, the length of its JSON when bytes follow it, else 0). Raises SerinusError.
+
+    `body`: JSON. `tail`: the bytes behind it, if any. `arrived_ns`: as in `Door.infer`."""
     applied = door.applied(model)
     ranking = Ranking(applied.table.weights, applied.tasks)
-    ask, asked = parse(body, ranking, applied.specs, applied.tasks)
-    return render(await door.infer(applied, ask, authorization, ranking.choose, arrived_ns), ranking, asked)
+    ask = parse(body, ranking, applied.specs, applied.tasks, tail)
+    return render(await door.infer(applied, ask, authorization, ranking.choose, arrived_ns), ranking)
 
 
 def parse(
-    body: bytes, ranking: Ranking, specs: Mapping[str, Any], tasks: Mapping[str, int]
-) -> tuple[Ask, tuple[str, ...]]:
-    """(The checked request, the tasks whose probabilities are wanted); fills in `ranking`. Raises BadInput."""
-    try:
-        request = _decoder.decode(body)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise BadInput(f"the body is not a ranking request (JSON): {error}") from error
-    ask = check(
-        given_of(request.inputs, specs),
-        caller_of(request),
-        [o.name for o in request.outputs or ()],
-        specs,
-        tasks,
-        ranking=True,
-    )
+    body: bytes,
+    ranking: Ranking,
+    specs: Mapping[str, InputSpec],
+    tasks: Mapping[str, int],
+    tail: memoryview | None = None,
+) -> Ask:
+    """The checked request; fills in what `ranking` wants to know. Raises BadInput."""
+    request: RankIn = decoded(_decoder, body, "a ranking request (JSON)")
+    given, named = given_of(request.inputs, specs, tail), [output.name for output in request.outputs or ()]
+    ask = check(given, caller_of(request), named, specs, tasks, ranking=True)
     said = request.parameters or _NOTHING
     for name in ("items", "top"):
         if getattr(request, name) is not None and getattr(said, name) is not None:
@@ -116,20 +125,23 @@ def parse(
     ranking.top = request.top or said.top or MAX_ROWS
     if ranking.items is not None and len(ranking.items) != ask.rows:
         raise BadInput(f"there are {len(ranking.items)} items, expected {ask.rows}: one for each row of the inputs")
-    asked = ask.tasks or tuple(tasks)
+    ranking.binary = binary_of(request, tasks)
+    ranking.shown = ask.tasks or tuple(tasks)
     if ask.tasks:
         ask.tasks = tuple(dict.fromkeys((*ask.tasks, *ranking.needed)))
-    return ask, asked
+    return ask
 
 
-def render(answer: Answer, ranking: Ranking, asked: Sequence[str]) -> bytes:
-    """The answer as JSON: columns, best first. `index` is what a label names beside the request's id."""
-    shown = [output for output in answer.outputs if output.task in asked]
+def render(answer: Answer, ranking: Ranking) -> tuple[bytes, int]:
+    """(The answer, the length of its JSON when bytes follow it, else 0): columns, best first.
+
+    `index` is what a label names beside the request's id."""
+    shown = [output for output in answer.outputs if output.task in ranking.shown]
     table, identity = answer.table, str(answer.identity)
     columns: dict[str, Any] = {"index": ranking.index, "scores": ranking.scores}
     if ranking.items is not None:
         columns["items"] = [ranking.items[at] for at in ranking.index.tolist()]
-    return orjson.dumps(
+    said = orjson.dumps(
         {
             "model_name": table.model,
             "model_version": ",".join(map(str, sorted({output.version for output in answer.outputs}))),
@@ -143,16 +155,8 @@ def render(answer: Answer, ranking: Ranking, asked: Sequence[str]) -> bytes:
                 "weights_ignored": ranking.ignored,
             },
             **columns,
-            "outputs": [
-                {
-                    "name": output.task,
-                    "datatype": "FP32",
-                    "shape": [len(output.values)],
-                    "data": output.values,
-                    "parameters": {"version": output.version, "fallback": output.fallback},
-                }
-                for output in shown
-            ],
+            "outputs": [output_of(output, output.task in ranking.binary) for output in shown],
         },
         option=orjson.OPT_SERIALIZE_NUMPY,
     )
+    return with_values(said, shown, ranking.binary)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -114,6 +115,27 @@ def test_a_ranking_is_the_single_answers_by_the_weights_of_the_table(weighted: A
     singles = [weighted.infer(o, d, 7.0)["outputs"] for o, d in zip(ORIGINS, DELAYS, strict=True)]
     for at, task in ((0, "late"), (1, "cancelled")):
         np.testing.assert_allclose(told[task]["data"], [singles[i][at]["data"][0] for i in best], rtol=1e-5)
+
+
+def test_tensors_and_probabilities_may_be_bytes_behind_the_json(weighted: Any) -> None:
+    """The entity's input of one row as JSON, the candidates' as bytes."""
+    tail = b"".join(len(text).to_bytes(4, "little") + text.encode() for text in ORIGINS)
+    asked = body(outputs=[{"name": "late", "parameters": {"binary_data": True}}, {"name": "cancelled"}])
+    asked["inputs"][0] = {
+        "name": "origin", "shape": [5], "datatype": "BYTES", "parameters": {"binary_data_size": len(tail)},
+    }  # fmt: skip
+    said = json.dumps(asked).encode()
+    headers = {"inference-header-content-length": str(len(said))}
+    answer = weighted.http.post("/v2/models/flights/rank", content=said + tail, headers=headers)
+    assert answer.status_code == 200, answer.text
+    length = int(answer.headers["inference-header-content-length"])
+    found, plain = json.loads(answer.content[:length]), ranked(weighted)
+    assert (found["index"], found["scores"]) == (plain["index"], plain["scores"])
+    assert found["outputs"][1]["data"] == plain["outputs"][1]["data"]
+    assert found["outputs"][0]["parameters"]["binary_data_size"] == 20
+    np.testing.assert_array_equal(
+        np.frombuffer(answer.content[length:], "<f4"), np.float32(plain["outputs"][0]["data"])
+    )
 
 
 def test_what_is_answered_is_recorded_by_its_place_in_the_request_and_nothing_else(weighted: Any, tools: Any) -> None:
