@@ -15,7 +15,7 @@ Receive = Callable[[], Awaitable[dict[str, Any]]]
 
 
 class Bodies:
-    """The bodies of inference requests that are on their way in. `held`: bytes of those that are not complete."""
+    """The bodies of inference requests that are on their way in. `held`: bytes of those on which no work has begun."""
 
     def __init__(self) -> None:
         self.held = 0
@@ -26,6 +26,8 @@ class Bodies:
         if len(declared) > 6 and declared.isdigit() and int(declared[:20]) > MAX_BODY_BYTES:
             raise TooLarge(f"the body has {declared[:20].decode()} bytes, expected at most {MAX_BODY_BYTES}")
         message = await receive()
+        if self.held > MAX_HELD_BYTES:
+            raise Overloaded(f"{self.held} bytes of bodies wait here")
         if message["type"] == "http.request" and not message.get("more_body"):
             body: bytes = message.get("body", b"")
             return body
@@ -48,7 +50,7 @@ class Bodies:
                 if size > MAX_BODY_BYTES:
                     raise TooLarge(f"the body has more than {MAX_BODY_BYTES} bytes")
                 if self.held > MAX_HELD_BYTES:
-                    raise Overloaded(f"{self.held} bytes of bodies are on their way here")
+                    raise Overloaded(f"{self.held} bytes of bodies wait here")
                 chunks.append(chunk)
                 if not message.get("more_body"):
                     return b"".join(chunks)

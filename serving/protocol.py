@@ -19,7 +19,7 @@ Text = Annotated[str, msgspec.Meta(max_length=256)]
 
 
 MAX_LISTS = 100_000
-"""Lists and objects of one body: with millions of them Python's collector takes seconds. Numbers and texts are cheap."""
+"""Lists and objects of one body. With millions of them Python's collector takes seconds; numbers are cheap."""
 
 
 class TensorParameters(msgspec.Struct):

@@ -163,9 +163,18 @@ def _array(data: list[Any], spec: InputSpec, size: int) -> Tensor:
         with np.errstate(over="ignore"):
             tensor = np.array(data, dtype=np.float32)
     except (ValueError, OverflowError, TypeError) as error:
-        raise BadInput(f"input {spec.name!r} has a value that is no {spec.datatype}: {error}") from error
+        row = next((at for at, item in enumerate(data) if not _fits(item, spec)), 0) // max(1, _size(spec.shape))
+        raise BadInput(f"row {row} of input {spec.name!r} has a value that is no {spec.datatype}: {error}") from error
     _bounded(tensor.reshape(-1, _size(spec.shape)), spec)
     return tensor
+
+
+def _fits(item: Any, spec: InputSpec) -> bool:
+    try:
+        np.array(item, dtype=DTYPES[spec.datatype])
+    except (ValueError, OverflowError, TypeError):
+        return False
+    return True
 
 
 def _where(data: list[Any], spec: InputSpec, kinds: set[type]) -> str:
