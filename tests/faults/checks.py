@@ -30,7 +30,7 @@ def load(stack: Stack, **plan: Any) -> Iterator[Run]:
 def no_failure(stack: Stack, run: Run) -> None:
     """No request failed, and the rows of every answer are in the log once.
 
-    Says how late the client itself was: where that is hundreds of milliseconds the machine had no room for this test."""
+    Says how late the client itself was: if by hundreds of milliseconds, the machine had no room for this test."""
     assert run.failed == [], f"{run.why()}; {run.summary()}"
     recorded_once(stack, run.answered)
 

@@ -51,10 +51,10 @@ def own_stack(tmp_path: Path, packages: dict[int, PackageRef]) -> Iterator[Calla
     """Starts a pool for one test: for a fault that the shared one cannot outlive, or with settings of its own."""
     started: list[Stack] = []
 
-    def start(**settings: str) -> Stack:
+    def start(wait: bool = True, **settings: str) -> Stack:
         folder = tmp_path / f"stack{len(started)}"
         folder.mkdir()
-        started.append(Stack(folder, packages, **settings))
+        started.append(Stack(folder, packages, wait, **settings))
         return started[-1]
 
     yield start

@@ -46,7 +46,7 @@ def small(
 ) -> Iterator[Stack]:
     """A pool whose log is on a small disk and whose candidate may take little memory."""
     settings = {"SERINUS_LOG": str(small_disk / "log"), "SERINUS_CANDIDATE_MEMORY_MB": str(CANDIDATE_MB)}
-    stack = Stack(tmp_path_factory.mktemp("small-stack"), packages, **settings)
+    stack = Stack(tmp_path_factory.mktemp("small-stack"), packages, True, **settings)
     try:
         yield stack
     finally:
