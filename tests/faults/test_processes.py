@@ -92,7 +92,8 @@ def test_the_controller_of_ray_serve_is_killed(stack: Stack, seen: Seen) -> None
 def test_our_controller_is_gone_and_a_front_door_and_the_candidate_restart_meanwhile(stack: Stack, seen: Seen) -> None:
     """Tables come from disk; what is in force stays, but nobody is left in a canary that no one renews."""
     both = {"late": 2, "cancelled": 2}
-    stack.route(candidate=both, canary_bp=500, expires_at=later(12), rollout="r")
+    expires_at = later(12)
+    stack.route(candidate=both, canary_bp=500, expires_at=expires_at, rollout="r")
     in_place(stack)
     stack.controller.stop()
     try:
@@ -103,7 +104,7 @@ def test_our_controller_is_gone_and_a_front_door_and_the_candidate_restart_meanw
                 ended(victim)
             whole(stack)
             wait_for(lambda: all(s["epochs"] == {"flights": stack.epoch} for s in statuses(stack)), 120)
-            wait_for(lambda: time.time() > stack.controller.tables["flights"].expires_at, 20)
+            wait_for(lambda: time.time() > expires_at, 20)
             run.more(100, lambda o: o.arm == "stable")
     finally:
         stack.controller.start()
