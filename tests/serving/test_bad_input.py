@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import resource
+import subprocess
+import sys
 import zlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +23,7 @@ from serving.binary import divided
 from serving.compression import packed, unpacked
 from serving.protocol import parse
 
+ROOT = Path(__file__).resolve().parents[2]
 SPECS = {
     spec.name: spec
     for spec in (
@@ -179,6 +183,16 @@ def test_millions_of_lists_are_refused_before_they_are_made() -> None:
     assert len(body) < MAX_BODY_BYTES
     with pytest.raises(BadInput, match="more than 100000 lists"):
         parse(body, SPECS, TASKS)
+
+
+def test_a_coverage_guided_fuzzer_finds_nothing_in_the_parsers(tmp_path: Path) -> None:
+    pytest.importorskip("atheris")
+    request = b'{"inputs":[{"name":"b","shape":[1],"datatype":"FP32","data":[1]}]}'
+    (tmp_path / "seed").write_bytes(b"\0\0\0" + request)
+    command = [sys.executable, "-m", "tests.serving.fuzz_parsers", "-runs=20000", "-seed=1", "-max_len=2048", tmp_path]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr[-3000:]
+    assert "Done 20000 runs" in ran.stderr
 
 
 @pytest.fixture(scope="module")
