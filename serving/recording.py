@@ -19,8 +19,7 @@ import serinus
 import serving
 from serinus.records import MAX_ROW_BYTES, Kind, Mark
 from serving.marks import ModelMark
-from serving.recorder import partition_of
-from serving.ring import BOARD_WRITTEN, DROPPED_ROWS, ERRORS, PUT_ROWS, WRITTEN_ROWS, Ring
+from serving.ring import BOARD_WRITTEN, DROPPED_ROWS, ERRORS, HOUR_MS, WRITTEN_ROWS, Ring, prefix_of
 
 log = logging.getLogger(__name__)
 SHOWN_WITHIN_S = 5.0
@@ -40,20 +39,22 @@ class Recorder:
         self._spool: socket.socket | None = None
         self._starter: subprocess.Popen[bytes] | None = None
         self._starts = 0
+        self._rows = 0
         self._lost: dict[str, int] = {}
         self._said_at = 0.0
 
     def append(self, kind: Kind, mark: ModelMark, model: str, event_ms: int, frames: Sequence[bytes]) -> None:
         """Take rows of one event time; never waits, never raises. Where there is no room they are lost, and counted."""
-        fits = max(map(len, frames), default=0) <= MAX_ROW_BYTES and self._ring.put(
-            kind, model, partition_of(event_ms), frames
-        )
-        if not fits:
-            mark.lose(kind, event_ms, len(frames))
-            self._lost[kind] = self._lost.get(kind, 0) + len(frames)
-            if (now := time.monotonic()) > self._said_at + SAY_EVERY_S:
-                self._said_at = now
-                log.error("the log does not take rows as fast as they come, so far lost: %s", self._lost)
+        rows = len(frames)
+        small = kind != "inputs" or max(map(len, frames)) <= MAX_ROW_BYTES
+        if small and self._ring.put(prefix_of(kind, model, event_ms // HOUR_MS, rows), frames):
+            self._rows += rows
+            return
+        mark.lose(kind, event_ms, rows)
+        self._lost[kind] = self._lost.get(kind, 0) + rows
+        if (now := time.monotonic()) > self._said_at + SAY_EVERY_S:
+            self._said_at = now
+            log.error("the log does not take rows as fast as they come, or as large; so far lost: %s", self._lost)
 
     def show(self, marks: Mapping[str, Mark], durable: Set[str]) -> int:
         """Put the marks on the board; `serving.marks.Board`. Raises OSError when they are too long for it."""
@@ -135,7 +136,7 @@ class Recorder:
         """Rows put, written, and lost by kind; bytes that wait; errors that the spool has met; its starts."""
         words = self._ring.words
         return {
-            "rows": words[PUT_ROWS],
+            "rows": self._rows,
             "written": words[WRITTEN_ROWS],
             "given_up": words[DROPPED_ROWS],
             "lost": dict(self._lost),

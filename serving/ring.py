@@ -15,21 +15,23 @@ import functools
 import mmap
 import os
 import struct
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import get_args
+from zlib import crc32
 
-from serinus.records import Kind
+from serinus.records import Kind, hour_of
 
-HEAD, TAIL, PUT_ROWS, WRITTEN_ROWS, DROPPED_ROWS, BOARD, BOARD_WRITTEN, ERRORS = range(8)
-"""Words: bytes put and taken; rows put, written, given up; number of the newest board and of the one written; errors
+HEAD, TAIL, WRITTEN_ROWS, DROPPED_ROWS, BOARD, BOARD_WRITTEN, ERRORS = range(7)
+"""Words: bytes put and taken; rows written and given up; number of the newest board and of the one written; errors
 that the spool has met."""
+HOUR_MS = 3_600_000
 WORDS_BYTES = 4096
 BOARD_BYTES = 1 << 20
 KINDS: tuple[Kind, ...] = get_args(Kind)
 _ENVELOPE = struct.Struct("<II")
 _BODY = struct.Struct("<BHI")
+_HEADS = _ENVELOPE.size + _BODY.size
 _BOARD = struct.Struct("<QQII")
 
 
@@ -56,7 +58,8 @@ class Ring:
         self._map = mmap.mmap(fd, os.fstat(fd).st_size)
         self.words = memoryview(self._map)[:WORDS_BYTES].cast("Q")
         self._start = WORDS_BYTES + 2 * BOARD_BYTES
-        self.size = len(self._map) - self._start
+        self._end = len(self._map)
+        self.size = self._end - self._start
         self._head, self._tail_seen = self.words[HEAD], self.words[TAIL]
 
     @classmethod
@@ -75,46 +78,54 @@ class Ring:
     def head(self) -> int:
         return self.words[HEAD]
 
-    def put(self, kind: Kind, model: str, hour: str, frames: Sequence[bytes]) -> bool:
-        """Take rows; False when there is no room for them."""
-        prefix, key = _key(kind, model, hour)
-        body = b"".join((_BODY.pack(prefix, len(key), len(frames)), key, *frames))
-        data = _ENVELOPE.pack(len(body), zlib.crc32(body)) + body
-        head = self._head
-        if head + len(data) - self._tail_seen > self.size:
+    def put(self, prefix: bytes, frames: Sequence[bytes]) -> bool:
+        """Take rows of one file, whose `prefix_of` is given; False when there is no room for them."""
+        body = prefix + b"".join(frames)
+        data = _ENVELOPE.pack(len(body), crc32(body)) + body
+        head, size, length = self._head, self.size, len(data)
+        if head + length - self._tail_seen > size:
             self._tail_seen = self.words[TAIL]
-            if head + len(data) - self._tail_seen > self.size:
+            if head + length - self._tail_seen > size:
                 return False
-        at = head % self.size
-        room = self.size - at
-        start = self._start + at
-        if len(data) <= room:
-            self._map[start : start + len(data)] = data
+        start = self._start + head % size
+        if start + length <= self._end:
+            self._map[start : start + length] = data
         else:
-            self._map[start : start + room] = data[:room]
-            self._map[self._start : self._start + len(data) - room] = data[room:]
-        self._head = head + len(data)
-        self.words[PUT_ROWS] += len(frames)
-        self.words[HEAD] = self._head
+            room = self._end - start
+            self._map[start : self._end] = data[:room]
+            self._map[self._start : self._start + length - room] = data[room:]
+        self._head = self.words[HEAD] = head + length
         return True
 
     def take(self, most: int) -> tuple[list[Envelope], int]:
-        """The oldest envelopes, about `most` bytes, and the position after them; they stay until `release`.
+        """The oldest rows, about `most` bytes, those of one file together in their order, and the position after them.
 
-        Raises Damaged."""
-        tail, end = self.words[TAIL], self.words[HEAD]
-        found: list[Envelope] = []
-        at = tail
-        while at < end and at - tail < most:
-            length, crc = _ENVELOPE.unpack(self._bytes(at, _ENVELOPE.size))
-            if at + _ENVELOPE.size + length > end:
-                raise Damaged(f"an envelope of {length} bytes where {end - at} were put")
-            body = self._bytes(at + _ENVELOPE.size, length)
-            if zlib.crc32(body) != crc:
-                raise Damaged(f"the envelope at {at} has another CRC than it was put with")
-            found.append(_envelope(body))
+        They stay until `release`. Raises Damaged."""
+        tail = self.words[TAIL]
+        waiting = self.words[HEAD] - tail
+        data = self._bytes(tail, min(waiting, most))
+        files: dict[bytes, list[memoryview]] = {}
+        counts: dict[bytes, int] = {}
+        at = 0
+        while at < waiting:
+            if at + _HEADS > len(data) or at + _ENVELOPE.size + _ENVELOPE.unpack_from(data, at)[0] > len(data):
+                if at or len(data) == waiting:
+                    break
+                data = self._bytes(tail, waiting)  # the first one is longer than what was wanted
+                continue
+            length, crc = _ENVELOPE.unpack_from(data, at)
+            body = memoryview(data)[at + _ENVELOPE.size : at + _ENVELOPE.size + length]
+            if crc32(body) != crc:
+                raise Damaged(f"the envelope at {tail + at} has another CRC than it was put with")
+            kind, key_length, rows = _BODY.unpack_from(body)
+            end = _BODY.size + key_length
+            file = bytes((kind,)) + body[_BODY.size : end]
+            files.setdefault(file, []).append(body[end:])
+            counts[file] = counts.get(file, 0) + rows
             at += _ENVELOPE.size + length
-        return found, at
+        if waiting and not at:
+            raise Damaged(f"no whole envelope where {waiting} bytes were put")
+        return [_envelope(file, counts[file], parts) for file, parts in files.items()], tail + at
 
     def release(self, position: int) -> None:
         """What lies before `position` is in the log files; its place may be used again."""
@@ -126,7 +137,7 @@ class Ring:
             raise ValueError(f"the marks take {len(data)} bytes, at most {BOARD_BYTES - _BOARD.size} are possible")
         number = self.words[BOARD] + 1
         start = WORDS_BYTES + number % 2 * BOARD_BYTES
-        head = _BOARD.pack(number, self.words[HEAD], len(data), zlib.crc32(data))
+        head = _BOARD.pack(number, self.words[HEAD], len(data), crc32(data))
         self._map[start : start + len(head) + len(data)] = head + data
         self.words[BOARD] = number
         return number
@@ -139,7 +150,7 @@ class Ring:
         if not number or said != number or length > BOARD_BYTES:
             return None
         data = self._map[start + _BOARD.size : start + _BOARD.size + length]
-        return (number, position, data) if zlib.crc32(data) == crc else None
+        return (number, position, data) if crc32(data) == crc else None
 
     def close(self) -> None:
         self.words.release()
@@ -153,22 +164,13 @@ class Ring:
         return first if length <= room else first + self._map[self._start : self._start + length - room]
 
 
-@functools.lru_cache(maxsize=4096)
-def _key(kind: Kind, model: str, hour: str) -> tuple[int, bytes]:
-    return KINDS.index(kind), f"{model}/{hour}".encode()
+@functools.lru_cache(maxsize=16_384)
+def prefix_of(kind: Kind, model: str, hours: int, rows: int) -> bytes:
+    """What stands before the frames of so many rows of an hour (`hours`: since the epoch)."""
+    key = f"{model}/{hour_of(hours * HOUR_MS)}".encode()
+    return _BODY.pack(KINDS.index(kind), len(key), rows) + key
 
 
-def _envelope(body: bytes) -> Envelope:
-    kind, length, rows = _BODY.unpack_from(body)
-    end = _BODY.size + length
-    model, hour = body[_BODY.size : end].decode().rsplit("/", 1)
-    return Envelope(KINDS[kind], model, hour, rows, body[end:])
-
-
-def by_file(envelopes: list[Envelope]) -> Iterator[Envelope]:
-    """The same rows, those of one file together, in their order."""
-    files: dict[tuple[Kind, str, str], list[Envelope]] = {}
-    for each in envelopes:
-        files.setdefault((each.kind, each.model, each.hour), []).append(each)
-    for (kind, model, hour), parts in files.items():
-        yield Envelope(kind, model, hour, sum(p.rows for p in parts), b"".join(p.frames for p in parts))
+def _envelope(file: bytes, rows: int, parts: list[memoryview]) -> Envelope:
+    model, hour = file[1:].decode().rsplit("/", 1)
+    return Envelope(KINDS[file[0]], model, hour, rows, b"".join(parts))

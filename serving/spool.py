@@ -24,11 +24,11 @@ import msgspec
 from serinus.records import Kind, Mark
 from serving.marks import ModelMark
 from serving.recorder import LogWriter, replace_file
-from serving.ring import BOARD_WRITTEN, DROPPED_ROWS, ERRORS, TAIL, WRITTEN_ROWS, Damaged, Envelope, Ring, by_file
+from serving.ring import BOARD_WRITTEN, DROPPED_ROWS, ERRORS, TAIL, WRITTEN_ROWS, Damaged, Envelope, Ring
 
 log = logging.getLogger("serving.spool")
 BATCH_BYTES = 1 << 20
-LEAST_PAUSE_S, MOST_PAUSE_S = 0.004, 0.03
+LEAST_PAUSE_S, MOST_PAUSE_S = 0.008, 0.032
 RETRY_S = (0.05, 1.0)
 GIVE_UP_AFTER_S = 600.0
 """How long a spool whose front door is gone tries to write what is left."""
@@ -95,11 +95,10 @@ class Spool:
 
     def _take(self) -> None:
         try:
-            envelopes, self._position = self._ring.take(BATCH_BYTES)
+            self._files, self._position = self._ring.take(BATCH_BYTES)
         except Damaged as error:
             log.critical("the memory of this spool is damaged, what lies there is lost: %s", error)
-            envelopes, self._position = [], self._ring.head
-        self._files = list(by_file(envelopes))
+            self._files, self._position = [], self._ring.head
 
     def _append(self, part: Envelope) -> None:
         try:

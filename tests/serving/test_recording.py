@@ -20,10 +20,9 @@ import pytest
 from serinus.records import LabelRow, Mark, encode_row, read_rows
 from serving.marks import Marks, ModelMark
 from serving.recording import Recorder
-from serving.ring import TAIL, Damaged, Ring, by_file
+from serving.ring import TAIL, Damaged, Ring, prefix_of
 
 EVENT_MS = 1_365_000_000_000
-HOUR = "20130403T14"
 DOOR = """
 import asyncio, sys, os
 from pathlib import Path
@@ -53,6 +52,10 @@ asyncio.run(main(sys.argv[1], sys.argv[2], float(sys.argv[3])))
 
 def frame(index: int, size: int = 0) -> bytes:
     return encode_row(LabelRow(b"i" * 16, index, "t" * size, 1.0, 0))
+
+
+def put_rows(ring: Ring, model: str, frames: list[bytes]) -> bool:
+    return ring.put(prefix_of("predictions", model, EVENT_MS // 3_600_000, len(frames)), frames)
 
 
 def rows_in(root: Path) -> list[int]:
@@ -132,12 +135,12 @@ def test_what_was_put_is_taken_in_order_round_and_round() -> None:
     ring, pick, put, taken = Ring.create(3_001), random.Random(5), 0, []
     other = Ring(os.dup(ring.fd))
     while len(taken) < 5_000:
-        while ring.put("predictions", "m", HOUR, [frame(put, pick.randrange(300))]):
+        while put_rows(ring, "m", [frame(put, pick.randrange(300))]):
             put += 1
         envelopes, position = other.take(pick.randrange(1, 3_000))
         assert envelopes == other.take(position - other.words[TAIL])[0]  # they stay until they are let go of
         other.release(position)
-        for part in by_file(envelopes):
+        for part in envelopes:
             rows = read_rows(b"serinus-log 1\n" + part.frames)
             taken += [msgspec.msgpack.decode(payload, type=LabelRow).index for _end, payload in rows]
     assert taken == list(range(len(taken)))
@@ -147,15 +150,15 @@ def test_what_was_put_is_taken_in_order_round_and_round() -> None:
 def test_rows_of_one_file_are_written_together_in_their_order() -> None:
     ring = Ring.create(1 << 16)
     for index in range(6):
-        assert ring.put("predictions", "m/n" if index % 3 else "m", HOUR, [frame(index), frame(index + 10)])
-    parts = list(by_file(ring.take(1 << 16)[0]))
+        assert put_rows(ring, "m/n" if index % 3 else "m", [frame(index), frame(index + 10)])
+    parts = ring.take(1 << 16)[0]
     assert [(part.model, part.rows) for part in parts] == [("m", 4), ("m/n", 8)]
     assert parts[0].frames == frame(0) + frame(10) + frame(3) + frame(13)
 
 
 def test_memory_that_was_altered_is_noticed() -> None:
     ring = Ring.create(1 << 16)
-    ring.put("predictions", "m", HOUR, [frame(1)])
+    put_rows(ring, "m", [frame(1)])
     raw = bytearray(os.pread(ring.fd, 400, os.fstat(ring.fd).st_size - ring.size))
     raw[60] ^= 1
     os.pwrite(ring.fd, raw, os.fstat(ring.fd).st_size - ring.size)
@@ -167,7 +170,7 @@ def test_the_newest_board_is_seen_with_its_place() -> None:
     ring = Ring.create(1 << 16)
     assert ring.board() is None
     for number in range(1, 5):
-        ring.put("predictions", "m", HOUR, [frame(number)])
+        put_rows(ring, "m", [frame(number)])
         assert ring.show(b"board %d" % number) == number
         assert ring.board() == (number, ring.head, b"board %d" % number)
     with pytest.raises(ValueError, match="at most"):
@@ -328,6 +331,11 @@ def test_what_does_not_fit_is_lost_and_named(root: Path) -> None:
     recorder.append("inputs", mark, "m", EVENT_MS, [b"x" * 20_000])
     assert mark.lost == {"predictions": 1, "inputs": 1}
     assert mark.lost_by_minute == {EVENT_MS // 60_000: 1}
+    large = Recorder(root, "v", 4 << 20)
+    large.append(
+        "inputs", mark, "m", EVENT_MS, [b"x" * (1 << 20), b"x" * ((1 << 20) + 1)]
+    )  # no reader takes such a row
+    assert mark.lost["inputs"] == 3
 
 
 def test_the_spool_is_nobodys_child(root: Path, door: Any) -> None:
