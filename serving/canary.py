@@ -85,14 +85,21 @@ class CanaryCaller:
         }
 
     async def outputs(
-        self, inputs: dict[str, Tensor], groups: tuple[Group, ...], entity: str = ""
+        self, inputs: dict[str, Tensor], groups: tuple[Group, ...], entity: str = "", deadline_ns: int | None = None
     ) -> list[Output] | None:
-        """The candidate's outputs, or None when stable must answer instead."""
-        found = await self._try(inputs, groups, entity)
+        """The candidate's outputs, or None when stable must answer instead.
+
+        A request that has less time than candidates get waits for half of what is left, the rest is stable's."""
+        patience_s = self._deadline_s
+        if deadline_ns is not None:
+            patience_s = min(patience_s, (deadline_ns - time.perf_counter_ns()) / 2e9)
+        found = await self._try(inputs, groups, entity, patience_s)
         self.fallbacks += found is None
         return found
 
-    async def _try(self, inputs: dict[str, Tensor], groups: tuple[Group, ...], entity: str) -> list[Output] | None:
+    async def _try(
+        self, inputs: dict[str, Tensor], groups: tuple[Group, ...], entity: str, patience_s: float
+    ) -> list[Output] | None:
         breaker = _of(self._far, groups, REST_S, REST_S)
         if self._in_flight >= self._limit or not breaker.lets_through():
             return None
@@ -100,11 +107,12 @@ class CanaryCaller:
         self._in_flight += 1
         self._most_in_flight = max(self._most_in_flight, self._in_flight)
         try:
-            found = await asyncio.wait_for(self._call(inputs, groups, entity), self._deadline_s)
+            found = await asyncio.wait_for(self._call(inputs, groups, entity), patience_s)
         except asyncio.CancelledError:
             raise
         except Exception as error:  # whatever goes wrong over there, stable answers
-            self._failed(breaker, groups, error)
+            hurried = patience_s < self._deadline_s and isinstance(error, TimeoutError)
+            self._failed(breaker, groups, error, 0 if hurried else 1)  # callers in a hurry must not trip it
             return None
         finally:
             self._in_flight -= 1
@@ -163,7 +171,7 @@ async def canary_outputs(
     if groups and applied.table.canary_bp > NEAR_ABOVE_BP:
         found = caller.near(applied, ask.inputs, groups, ask.entity)
     if groups and not found:
-        found = await caller.outputs(ask.inputs, groups, ask.entity)
+        found = await caller.outputs(ask.inputs, groups, ask.entity, deadline_ns)
     rest = tuple(task for task in ask.tasks or applied.tasks if found is None or task not in meant)
     if not rest:
         return found or []

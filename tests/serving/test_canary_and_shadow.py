@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,23 @@ def test_a_candidate_that_raises_in_the_front_door_is_asked_in_its_own_process(
     outputs = asyncio.run(canary_outputs(caller, replace(applied, table=table, engines=without), ask))
     assert [(o.task, o.version, o.fallback) for o in outputs] == [("late", 2, fallback)]
     assert (candidate.calls, caller.fallbacks) == (1, int(bool(fallback)))
+
+
+def test_callers_in_a_hurry_are_answered_in_time_and_trip_no_breaker(applied: Applied) -> None:
+    candidate = StandInCandidate()
+    candidate.mode = "hang"
+    caller = CanaryCaller(candidate, deadline_s=600, in_flight=3)
+    table = applied.table.model_copy(update={"canary_bp": 100})
+    ask = Ask(None, None, "e", ("late",), 1, one_flight())
+
+    async def all_of_them() -> None:
+        for _ in range(2 * canary.TRIPS_AFTER):
+            deadline_ns = time.perf_counter_ns() + 20_000_000
+            outputs = await canary_outputs(caller, replace(applied, table=table), ask, deadline_ns)
+            assert next((o.version, o.fallback) for o in outputs) == (2, "stable")
+
+    asyncio.run(all_of_them())
+    assert (candidate.calls, caller.status()["opened"]) == (2 * canary.TRIPS_AFTER, 0)
 
 
 def test_a_candidate_that_was_once_too_slow_in_the_front_door_is_kept_out_of_it_for_a_while(
