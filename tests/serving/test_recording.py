@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import random
 import signal
@@ -90,6 +91,16 @@ def spools(root: Path) -> list[psutil.Process]:
                 found.append(process)
         except psutil.Error:
             continue
+    return found
+
+
+def at_work(root: Path) -> list[psutil.Process]:
+    """Spools that have left their front door's session."""
+    found = []
+    for spool in spools(root):
+        with contextlib.suppress(ProcessLookupError):
+            if os.getsid(spool.pid) == spool.pid:
+                found.append(spool)
     return found
 
 
@@ -212,7 +223,7 @@ def test_what_a_killed_spool_had_not_written_its_successor_writes(root: Path, do
 def test_a_spool_that_hangs_holds_nothing_up_and_every_row_is_in_the_log_or_counted(root: Path, door: Any) -> None:
     process = door("w", 0.0)
     taken = said(process, 200)
-    (spool,) = wait_for(lambda: [s for s in spools(root) if os.getsid(s.pid) == s.pid])
+    (spool,) = wait_for(lambda: at_work(root))
     spool.suspend()
     try:
         assert process.stdout is not None
@@ -342,7 +353,7 @@ def test_the_spool_is_nobodys_child(root: Path, door: Any) -> None:
     """Ray ends the children of a worker with it; and a signal to the group of a front door is not the spool's."""
     process = door()
     said(process, 50)
-    (spool,) = wait_for(lambda: [s for s in spools(root) if os.getsid(s.pid) == s.pid])
+    (spool,) = wait_for(lambda: at_work(root))
     assert spool.ppid() != process.pid
     os.kill(spool.pid, signal.SIGTERM)  # told to end, it still waits for its front door
     taken = said(process, 200)
