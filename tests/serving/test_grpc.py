@@ -9,6 +9,7 @@ from typing import Any
 
 import grpc
 import numpy as np
+import psutil
 import pytest
 import tritonclient.grpc as triton
 from pytest import approx  # noqa: PT013 (short)
@@ -77,7 +78,7 @@ def test_an_unchanged_client_asks_two_models_of_one_pool(client: Any, tools: Any
     assert client.get_server_metadata().name == "serinus"
 
 
-def test_by_grpc_a_request_means_what_it_means_by_http(two: Any, client: Any) -> None:
+def test_by_grpc_a_request_means_what_it_means_by_http(two: Any, client: Any, tools: Any) -> None:
     two.route(slices=("origin", "country"))
     identity, event_ms = str(uuid7(now_ms())), now_ms() - 5_000
     asked = {"outputs": [triton.InferRequestedOutput("late")]}
@@ -90,7 +91,8 @@ def test_by_grpc_a_request_means_what_it_means_by_http(two: Any, client: Any) ->
         {"arm": "stable", "epoch": two.epoch, "rollout": "", "request_id": identity},
     )
     assert plain(response.outputs[0].parameters) == {"version": 1, "fallback": ""}
-    rows = sorted((row for row in two.predictions() if row.id == uuid.UUID(identity).bytes), key=lambda row: row.index)
+    own = uuid.UUID(identity).bytes
+    rows = tools.wait_for(lambda: sorted((r for r in two.predictions() if r.id == own), key=lambda r: r.index))
     assert [(row.index, row.arm, row.entity, row.slices) for row in rows] == [
         (0, "stable", "e7", {"origin": "EWR", "country": "BR"}),
         (1, "stable", "e7", {"origin": "nowhere", "country": "BR"}),
@@ -134,8 +136,11 @@ def test_both_arms_and_the_shadow_are_recorded_by_grpc(two: Any, client: Any, to
         arms[uuid.UUID(said["request_id"]).bytes] = said["arm"]
     assert set(arms.values()) == {"canary", "control", "stable"}
     tools.wait_for(lambda: sum(row.id in arms and row.arm == "shadow" for row in two.predictions()) == len(arms))
-    rows = {row.id: row for row in two.predictions() if row.id in arms and row.arm != "shadow"}
-    assert {identity: row.arm for identity, row in rows.items()} == arms
+
+    def recorded() -> bool:
+        return {row.id: row.arm for row in two.predictions() if row.id in arms and row.arm != "shadow"} == arms
+
+    tools.wait_for(recorded)
     two.route()
 
 
@@ -181,6 +186,21 @@ def test_bytes_that_are_no_message_and_messages_that_are_too_large_are_refused(t
             with pytest.raises(grpc.RpcError) as refused:
                 call(body, timeout=20)
             assert refused.value.code().name == code
+
+
+def test_no_port_that_answers_by_grpc_can_be_reached_from_another_machine(two: Any) -> None:
+    family = psutil.Process(two.process.pid).children(recursive=True)
+    ports = {c.laddr for each in family for c in each.net_connections("tcp") if c.status == psutil.CONN_LISTEN}
+    answering = []
+    for address in ports:
+        with grpc.insecure_channel(f"127.0.0.1:{address.port}") as channel:
+            try:
+                channel.unary_unary("/inference.GRPCInferenceService/ServerLive")(b"", timeout=5)
+            except grpc.RpcError:
+                continue
+            answering.append(address.ip.removeprefix("::ffff:"))
+    assert set(answering) == {"127.0.0.1"}
+    assert len(answering) >= 3, "HAProxy and two front doors"
 
 
 def now_ms() -> int:

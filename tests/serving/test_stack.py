@@ -203,7 +203,7 @@ INTERNAL = ("/ray.serve.ASGIService/HandleRequest", "/ray.rpc.CoreWorkerService/
 def test_what_other_machines_could_reach_wants_a_token(stable: Any) -> None:
     processes = [replica for name in ("FrontDoor", "Candidate", "Shadow") for replica in stable.replicas(name)]
     listening = [c for each in processes for c in each.net_connections("tcp") if c.status == psutil.CONN_LISTEN]
-    open_ports = [c.laddr.port for c in listening if not c.laddr.ip.startswith("127.")]
+    open_ports = [c.laddr.port for c in listening if not c.laddr.ip.removeprefix("::ffff:").startswith("127.")]
     for port in open_ports:
         codes = []
         with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
