@@ -313,6 +313,62 @@ def test_a_full_disk_is_counted_and_written_to_when_there_is_room(small_disk: Pa
     assert rows_in(small_disk) == taken
 
 
+@pytest.fixture
+def freezing(root: Path) -> Iterator[tuple[Path, Callable[[str], None]]]:
+    """An ext4 file system, and a call that freezes (`-f`) it: who writes to it then hangs until it is thawed (`-u`)."""
+    if os.geteuid() != 0:
+        pytest.skip("only root may mount and freeze a file system")
+    image, folder = root / "image", root / "disk"
+    folder.mkdir()
+    with image.open("wb") as file:
+        file.truncate(16 << 20)
+    for command in (["mkfs.ext4", "-q", str(image)], ["mount", "-o", "loop", str(image), str(folder)]):
+        done = subprocess.run(command, capture_output=True, check=False)
+        if done.returncode:
+            pytest.skip(f"no ext4 can be mounted here: {done.stderr.decode()}")
+
+    def freeze(how: str) -> None:
+        subprocess.run(["fsfreeze", how, str(folder)], check=True)
+
+    yield folder, freeze
+    subprocess.run(["fsfreeze", "-u", str(folder)], capture_output=True, check=False)
+    wait_for(lambda: not spools(root))
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_disk_that_hangs_delays_no_answer(freezing: tuple[Path, Callable[[str], None]]) -> None:
+    folder, freeze = freezing
+
+    async def story() -> tuple[dict[str, Any], dict[str, Any]]:
+        recorder = Recorder(folder, "w", 1 << 20)
+        marks = Marks(recorder, "w", 0.05)
+        recorder.start()
+        tasks = [asyncio.create_task(recorder.run()), asyncio.create_task(marks.keep_writing())]
+        recorder.append("predictions", marks.of("m"), "m", EVENT_MS, [frame(0)])
+        await marks.write("m", durable=True)
+        freeze("-f")
+        try:
+            for index in range(1, 2_000):  # were one of these to wait for the disk, nobody would ever thaw it
+                recorder.append("predictions", marks.of("m"), "m", EVENT_MS, [frame(index, 50)])
+                if index % 20 == 0:
+                    await asyncio.sleep(0.001)
+            frozen = recorder.status()
+        finally:
+            freeze("-u")
+        await marks.write("m", durable=True)
+        thawed = recorder.status()
+        for task in tasks:
+            task.cancel()
+        await recorder.close()
+        return frozen, thawed
+
+    frozen, thawed = asyncio.run(story())
+    assert frozen["written"] < 2_000
+    assert frozen["lag_bytes"] > 0
+    assert (frozen["lost"], thawed["written"], thawed["lag_bytes"], thawed["starts"]) == ({}, 2_000, 0, 1)
+    assert rows_in(folder) == list(range(2_000))
+
+
 def test_a_folder_that_can_never_be_written_to_holds_no_other_model_up(root: Path) -> None:
     (root / "predictions").mkdir()
     (root / "predictions" / "bad").write_text("a file")
