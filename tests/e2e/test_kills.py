@@ -150,11 +150,15 @@ def test_what_was_answered_and_acknowledged_is_in_the_log_when_a_front_door_is_k
 
     asyncio.run(send())
     log = running.home.path / "log"
-    predicted = {row.id.hex() for row in rows_of(log, "predictions", PredictionRow)}
+
+    def predicted() -> set[str]:
+        return {row.id.hex() for row in rows_of(log, "predictions", PredictionRow)}
+
     labelled = {(row.id.hex(), row.task) for row in rows_of(log, "labels", LabelRow)}
     assert len(killed) == 2
     assert len(answered) > 500
     assert len(acknowledged) > 200
-    assert {text.replace("-", "") for text in answered} <= predicted
+    wanted = {text.replace("-", "") for text in answered}
+    until(lambda: wanted <= predicted(), "what was answered is in the log")
     assert {(text.replace("-", ""), task) for text, task in acknowledged} <= labelled
     until(lambda: len(front_doors(running)) == 2, "Ray Serve starts another front door")
