@@ -109,7 +109,9 @@ class Mark(msgspec.Struct, frozen=True):
     complete_at_ms    label source -> wall time at which it said so
     outstanding_ms    event time of the oldest shadow copy not yet recorded or dropped; None when there is none
     lost              rows that could not be written, and shadow copies that were dropped; "shadow_limited" counts
-                      copies that were never made, for the rate limit of shadow traffic: thinned, not lost"""
+                      copies that were never made, for the rate limit of shadow traffic: thinned, not lost
+    lost_by_minute    event minute (Unix ms // 60,000) -> rows of answers ("predictions") that could not be written
+    ended             the writer has stopped, and all that it answered is in the log: nobody need wait for it"""
 
     writer: str
     wall_ms: int
@@ -117,6 +119,8 @@ class Mark(msgspec.Struct, frozen=True):
     complete_at_ms: dict[str, int] = {}
     outstanding_ms: int | None = None
     lost: dict[str, int] = {}
+    lost_by_minute: dict[int, int] = {}
+    ended: bool = False
 
 
 def hour_of(event_ms: int) -> str:

@@ -19,4 +19,3 @@ def keep_grpc_near() -> None:
         server.add_insecure_port(f"{os.environ.get(BIND, '127.0.0.1')}:{address.rpartition(':')[2]}")
 
     default_impl.add_grpc_address = add
-
