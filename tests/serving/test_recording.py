@@ -9,6 +9,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -82,7 +83,7 @@ def wait_for(holds: Callable[[], Any], within_s: float = 30.0) -> Any:
 
 
 def spools(root: Path) -> list[psutil.Process]:
-    """Living spools of this folder; one between its fork and its setsid is counted too."""
+    """Living processes that are, or become, spools of this folder."""
     found = []
     for process in psutil.process_iter():
         try:
@@ -92,6 +93,11 @@ def spools(root: Path) -> list[psutil.Process]:
         except psutil.Error:
             continue
     return found
+
+
+def ended(root: Path) -> bool:
+    """Whether there is none, looked at twice: one may be forking while all processes are gone through."""
+    return not spools(root) and not spools(root)
 
 
 def at_work(root: Path) -> list[psutil.Process]:
@@ -108,38 +114,54 @@ def at_work(root: Path) -> list[psutil.Process]:
 def root(tmp_path: Path) -> Iterator[Path]:
     """A folder of logs; no spool of it is left."""
     yield tmp_path
-    wait_for(lambda: not spools(tmp_path))
+    wait_for(lambda: ended(tmp_path))
+
+
+class FrontDoor:
+    """A process that records rows as a front door does, and says the number of each that was taken."""
+
+    def __init__(self, root: Path, name: str) -> None:
+        command = [sys.executable, "-c", DOOR, str(root), name, "0.001"]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2])
+        self.said: list[int] = []
+        self._listening = threading.Thread(target=self._listen)
+        self._listening.start()
+
+    def _listen(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if line.endswith(b"\n"):
+                self.said.append(int(line))
+
+    def goes_on(self, rows: int) -> None:
+        """Wait until it has said so many more."""
+        wanted = len(self.said) + rows
+        wait_for(lambda: len(self.said) >= wanted)
+
+    def is_quiet(self) -> bool:
+        before = len(self.said)
+        time.sleep(0.5)
+        return len(self.said) == before
+
+    def kill(self) -> set[int]:
+        """Everything it said before it was killed, just now."""
+        self.process.kill()
+        self.process.wait()
+        self._listening.join()
+        return set(self.said)
 
 
 @pytest.fixture
-def door(root: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
-    """Start a process that records rows as a front door does, and says the number of each that was taken."""
-    running: list[subprocess.Popen[bytes]] = []
+def door(root: Path) -> Iterator[Callable[..., FrontDoor]]:
+    running: list[FrontDoor] = []
 
-    def started(name: str = "w", pause_s: float = 0.001) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-c", DOOR, str(root), name, str(pause_s)]
-        running.append(subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]))
+    def started(name: str = "w") -> FrontDoor:
+        running.append(FrontDoor(root, name))
         return running[-1]
 
     yield started
-    for process in running:
-        process.kill()
-        process.wait()
-
-
-def said(process: subprocess.Popen[bytes], least: int) -> list[int]:
-    """The next numbers that it says."""
-    assert process.stdout is not None
-    return [int(process.stdout.readline()) for _ in range(least)]
-
-
-def killed(process: subprocess.Popen[bytes]) -> list[int]:
-    """The numbers that it said before it was killed, just now."""
-    process.kill()
-    process.wait()
-    assert process.stdout is not None
-    text = process.stdout.read()
-    return [int(line) for line in text[: text.rfind(b"\n") + 1].splitlines()]
+    for each in running:
+        each.kill()
 
 
 def test_what_was_put_is_taken_in_order_round_and_round() -> None:
@@ -190,13 +212,13 @@ def test_the_newest_board_is_seen_with_its_place() -> None:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_what_a_killed_front_door_recorded_is_in_the_log(root: Path, door: Any, seed: int) -> None:
-    process = door(f"w{seed}")
-    taken = said(process, 1)
+    running = door(f"w{seed}")
+    running.goes_on(1)
     time.sleep(random.Random(seed).random() * 0.6)  # before, while and after its spool starts
-    taken += killed(process)
-    wait_for(lambda: not spools(root))
+    taken = running.kill()
+    wait_for(lambda: ended(root))
     found = rows_in(root)
-    assert set(taken) <= set(found)
+    assert taken <= set(found)
     assert len(found) == len(set(found))
     assert len(found) <= len(taken) + 1  # the one that was taken but not yet told of
     mark = mark_in(root, f"w{seed}")
@@ -204,58 +226,46 @@ def test_what_a_killed_front_door_recorded_is_in_the_log(root: Path, door: Any, 
 
 
 def test_what_a_killed_spool_had_not_written_its_successor_writes(root: Path, door: Any) -> None:
-    process, taken, pick = door(), [], random.Random(1)
-    for _ in range(4):
-        taken += said(process, 300)
+    running, pick = door(), random.Random(1)
+    for _ in range(5):
+        running.goes_on(300)
+        victim = wait_for(lambda: at_work(root))[0]
         time.sleep(pick.random() * 0.2)
-        victim = wait_for(lambda: spools(root))[0]
         victim.kill()
-        wait_for(lambda pid=victim.pid: any(spool.pid != pid for spool in spools(root)))
-    taken += said(process, 300)
-    taken += killed(process)
-    wait_for(lambda: not spools(root))
-    assert set(taken) <= set(rows_in(root))
+        wait_for(lambda pid=victim.pid: any(spool.pid != pid for spool in at_work(root)))
+    running.goes_on(300)
+    taken = running.kill()
+    wait_for(lambda: ended(root))
+    assert taken <= set(rows_in(root))
     mark = mark_in(root, "w")
     assert mark is not None
     assert mark.ended
 
 
 def test_a_spool_that_hangs_holds_nothing_up_and_every_row_is_in_the_log_or_counted(root: Path, door: Any) -> None:
-    process = door("w", 0.0)
-    taken = said(process, 200)
+    running = door()
+    running.goes_on(200)
     (spool,) = wait_for(lambda: at_work(root))
+    wait_for(lambda: mark_in(root, "w"))
     spool.suspend()
     try:
-        assert process.stdout is not None
-        taken += said(process, 1_500)  # about 700 kB: less than the memory, more than any pipe
-        written = wait_for(lambda: mark_in(root, "w")).wall_ms
-        taken += [int(line) for line in iter_until_quiet(process)]  # it goes on, and nothing is taken any more
-        assert process.poll() is None
-        assert mark_in(root, "w").wall_ms == written  # type: ignore[union-attr]
+        running.goes_on(1_500)  # about 700 kB: less than the memory, more than any pipe
+        wait_for(running.is_quiet)  # it goes on, and nothing is taken any more
+        assert running.process.poll() is None
+        written = mark_in(root, "w")
+        assert written is not None
+        assert written.lost == {}  # what it has lost since stands in no mark yet
     finally:
         spool.resume()
-    taken += said(process, 100)
-    taken += killed(process)
-    wait_for(lambda: not spools(root))
+    running.goes_on(100)
+    taken = running.kill()
+    wait_for(lambda: ended(root))
     found, mark = rows_in(root), mark_in(root, "w")
     assert mark is not None
-    assert set(taken) <= set(found)
+    assert taken <= set(found)
     assert mark.lost["predictions"] > 0
     assert sum(mark.lost_by_minute.values()) == mark.lost["predictions"]
     assert max(found) + 1 >= len(found) + mark.lost["predictions"]  # nothing is both there and lost
-
-
-def iter_until_quiet(process: subprocess.Popen[bytes]) -> Iterator[bytes]:
-    """Lines, until none has come for half a second."""
-    assert process.stdout is not None
-    os.set_blocking(process.stdout.fileno(), False)
-    text, last = b"", time.monotonic()
-    while time.monotonic() < last + 0.5:
-        if more := process.stdout.read(1 << 16):
-            text, last = text + more, time.monotonic()
-        time.sleep(0.01)
-    os.set_blocking(process.stdout.fileno(), True)
-    yield from text.splitlines()
 
 
 @pytest.fixture
@@ -271,7 +281,7 @@ def small_disk(root: Path) -> Iterator[Path]:
     if mounted.returncode:
         pytest.skip(f"no file system can be mounted here: {mounted.stderr.decode()}")
     yield folder
-    wait_for(lambda: not spools(root))
+    wait_for(lambda: ended(root))
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
@@ -332,7 +342,7 @@ def freezing(root: Path) -> Iterator[tuple[Path, Callable[[str], None]]]:
 
     yield folder, freeze
     subprocess.run(["fsfreeze", "-u", str(folder)], capture_output=True, check=False)
-    wait_for(lambda: not spools(root))
+    wait_for(lambda: ended(root))
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
@@ -407,13 +417,13 @@ def test_what_does_not_fit_is_lost_and_named(root: Path) -> None:
 
 def test_the_spool_is_nobodys_child(root: Path, door: Any) -> None:
     """Ray ends the children of a worker with it; and a signal to the group of a front door is not the spool's."""
-    process = door()
-    said(process, 50)
+    running = door()
+    running.goes_on(50)
     (spool,) = wait_for(lambda: at_work(root))
-    assert spool.ppid() != process.pid
+    wait_for(lambda: spool.ppid() != running.process.pid)
     os.kill(spool.pid, signal.SIGTERM)  # told to end, it still waits for its front door
-    taken = said(process, 200)
+    running.goes_on(200)
     assert spool.is_running()
-    taken += killed(process)
-    wait_for(lambda: not spools(root))
-    assert set(taken) <= set(rows_in(root))
+    taken = running.kill()
+    wait_for(lambda: ended(root))
+    assert taken <= set(rows_in(root))
