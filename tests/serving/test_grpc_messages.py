@@ -143,3 +143,10 @@ def test_a_spoilt_message_is_refused_or_read_as_what_it_says(data: st.DataObject
     except (DecodeError, BadInput):
         return
     assert {name: tensor.shape[1:] for name, tensor in found.items()} == dict.fromkeys(SPECS, (2,))
+
+
+def test_raw_bytes_and_typed_contents_together_are_refused() -> None:
+    request = by_triton()
+    request.inputs[0].contents.fp32_contents.extend([1.0, 2.0, 3.0, 4.0])
+    with pytest.raises(BadInput, match="'fp32' has fp32_contents beside raw_input_contents"):
+        asked(request)
