@@ -14,6 +14,8 @@ from typing import Any
 import onnxruntime
 
 Cell = str | int | float | None
+MAY_BE_BUSY = 0.2
+"""Cores that others may use while requests a second are still a fair comparison."""
 
 
 @dataclass
@@ -62,11 +64,14 @@ class Target:
 
 
 class Report:
-    """Collects what a script found; prints each table when it is whole."""
+    """Collects what a script found; prints each table when it is whole.
+
+    `beside`: cores that others used meanwhile (median), where that was measured."""
 
     def __init__(self, name: str) -> None:
         self.name, self.tables, self.targets = name, list[Table](), list[Target]()
         self.machine = machine()
+        self.beside: float | None = None
         print(f"{name}: {self.machine['cpu']}, {self.machine['cores']} cores, load {self.machine['load']}", flush=True)
 
     def table(self, table: Table) -> None:
@@ -79,11 +84,15 @@ class Report:
     def finish(self, file: str | None) -> None:
         """Print the targets; write everything to `file` as JSON when one is given."""
         print("\ntargets" if self.targets else "")
+        if self.beside is not None and self.beside > MAY_BE_BUSY:
+            used = f"{self.beside:.1f} of {self.machine['cores']} cores"
+            print(f"NO EVIDENCE: others used {used} meanwhile. On a busy machine a server of many processes")
+            print("gets more of the processors than a server of one: measure again on a quiet one.")
         for target in self.targets:
             print(target.text())
         sys.stdout.flush()
         if file is not None:
-            found: dict[str, Any] = {"name": self.name, "machine": self.machine}
+            found: dict[str, Any] = {"name": self.name, "machine": self.machine, "beside_cores": self.beside}
             found["tables"] = [asdict(table) for table in self.tables]
             found["targets"] = [{**asdict(target), "met": target.met} for target in self.targets]
             Path(file).write_text(json.dumps(found, indent=1) + "\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import time
 from collections.abc import Sequence
@@ -13,6 +14,8 @@ from benchmarks.load import Load, load
 from benchmarks.processes import cpu_s
 
 QUIET_CORES, SETTLE_S = 0.25, 5.0
+beside_cores: list[float] = []
+"""Of every measurement of this process: cores that neither the server nor the generator used, but others did."""
 
 
 @dataclass
@@ -62,9 +65,23 @@ def measure(lanes: Sequence[Lane], connections: int, seconds: float, rounds: int
         first = number % len(lanes)
         for lane in [*lanes[first:], *lanes[:first]]:
             settle(everybody)
-            before = cpu_s(lane.processes)
+            began, busy, before, own = time.monotonic(), _busy_s(), cpu_s(lane.processes), _own_s()
             lane.loads.append(load(lane.port, lane.requests, connections, seconds))
             lane.cpu_s.append(cpu_s(lane.processes) - before)
+            beside = _busy_s() - busy - lane.cpu_s[-1] - (_own_s() - own)
+            beside_cores.append(max(0.0, beside) / (time.monotonic() - began))
+
+
+def _busy_s() -> float:
+    """CPU seconds that all processors of the machine have been busy."""
+    times = psutil.cpu_times()
+    return float(sum(times) - times.idle - getattr(times, "iowait", 0.0) - getattr(times, "guest", 0.0))
+
+
+def _own_s() -> float:
+    """CPU seconds of this process and of what it has started and waited for: the generator."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
 
 
 def settle(processes: Sequence[psutil.Process], within_s: float = SETTLE_S) -> None:

@@ -8,6 +8,7 @@ is measured. Ratios are medians of the rounds' ratios."""
 
 from __future__ import annotations
 
+import statistics
 import sys
 import traceback
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from benchmarks.field import Field
 from benchmarks.load import ceiling, generator
 from benchmarks.options import parse
 from benchmarks.report import Report, Table
+from benchmarks.rounds import beside_cores
 
 TOGETHER = {"answering": answering.run, "ranking": ranking.run}
 ALONE = {"sharing": sharing.run, "rollout": rollout.run, "hanging": hanging.run, "caching": caching.run}
@@ -38,6 +40,7 @@ def main() -> int:
     for name, alone in ALONE.items():
         if name in chosen:
             attempt(report, name, partial(alone, report, options))
+    report.beside = statistics.median(beside_cores) if beside_cores else None
     report.finish(options.json)
     return 0
 

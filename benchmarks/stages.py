@@ -9,12 +9,21 @@ STAGES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("shadow copies", ("serving/shadowing", "serving/throttle")),
     (
         "record: rows into the log",
-        ("serving/recorder", "serving/rows", "serving/marks", "serving/spool", "serinus/records"),
+        (
+            "serving/recorder",
+            "serving/recording",
+            "serving/ring",
+            "serving/spool",
+            "serving/rows",
+            "serving/marks",
+            "serving/sampling",
+            "/records.py",
+        ),
     ),
     ("render: the answer's JSON", ("render (serving/", "serving/compression")),
     ("checks: inputs against the model", ("check (serving/ask", "_tensor (serving/ask", "_array (serving/ask")),
     ("checks: id, event time", ("identify (serving/ask", "serving/event_times", "serinus/ids")),
-    ("parse: the body's JSON", ("parse (serving/protocol", "serving/binary")),
+    ("parse: the body's JSON", ("parse (serving/protocol", "serving/binary", "serving/bodies", "serving/tensors")),
     ("split: arm, canary", ("serving/assignment", "serving/canary", "serving/breaker")),
     (
         "engine: parts in order, budgets, cache",
