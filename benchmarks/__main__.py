@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-SCRIPTS = ("serving", "heads", "precision", "shadow", "profile")
+SCRIPTS = ("serving", "heads", "batching", "precision", "shadow", "profile")
 
 
 def main() -> int:
