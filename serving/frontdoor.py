@@ -107,7 +107,7 @@ class Door:
         choose: Choose | None = None,
         arrived_ns: int | None = None,
     ) -> Answer:
-        """Answer one checked request; its rows are in the log before this returns. Raises SerinusError.
+        """Answer one checked request; its rows are on their way to the log before this returns. Raises SerinusError.
 
         `choose`: which rows are answered, recorded and shadowed, in which order; None: all. `arrived_ns`: when the
         request did, on the clock of `time.perf_counter_ns`, for its time runs from then; None: now."""
@@ -239,7 +239,12 @@ class Door:
         share = min(policy.inputs_share, policy.log_share)
         if share and sampled(asked.entity, share):
             whole = input_frame(
-                asked.identity.bytes, asked.entity, asked.ask, applied.specs, policy.inputs_exclude, share
+                asked.identity.bytes,
+                asked.entity,
+                asked.ask,
+                applied.specs,
+                excluded=policy.inputs_exclude,
+                share=share,
             )
             self._recorder.append("inputs", mark, model, asked.event_ms, [whole])
         if asked.shadow and self._shadows.admits(model, ask.rows):

@@ -72,7 +72,7 @@ def frames(
 
 
 def input_frame(
-    identity: bytes, entity: str, ask: Ask, specs: Mapping[str, InputSpec], excluded: Container[str], share: float
+    identity: bytes, entity: str, ask: Ask, specs: Mapping[str, InputSpec], *, excluded: Container[str], share: float
 ) -> bytes:
     """The frame of a request's inputs, all its rows, without those that are excluded."""
     tensors = [

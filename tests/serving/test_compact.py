@@ -2,54 +2,32 @@
 
 from __future__ import annotations
 
-import itertools
-import os
-import random
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from monitors.assess import Assessor
-from monitors.follower import read_tick
-from monitors.log import LogReader
-from serinus.archive import read_whole, rows_of
-from serinus.evidence import WorkItem
-from serinus.ids import uuid7
 from serinus.records import (
     InputRow,
     InputTensor,
     Kind,
     LabelRow,
-    Mark,
-    PredictionRow,
-    Score,
     encode_row,
     hour_of,
-    log_folder,
-    read_rows,
 )
-from serinus.sla import Sla
 from serving import archiver
 from serving.archiver import Archiver
 from serving.compact import KEEP_DAYS, run
 from serving.membership import Membership
-from serving.recorder import LogWriter
-from serving.retention import drop_old
 from serving.settings import Settings
 from serving.upkeep import Upkeep
+from tests.serving.archived import LATER, START, folder, identity, prediction, rows, suffixes, write
 
-START = 240 * 3_600_000
-HOUR_MS = 3_600_000
-TYPES: dict[str, Any] = {"predictions": PredictionRow, "labels": LabelRow, "inputs": InputRow}
-LATER = time.time() + 10_000
 DYING = """
 import os, sys
 from pathlib import Path
@@ -76,48 +54,6 @@ archiver.FILE_BYTES, archiver.GROUP_ROWS = 3_000, 20
 Archiver(Path(sys.argv[1]), "predictions", 0.0).run(float(sys.argv[3]))
 print("done")
 """
-
-
-def identity(number: int, event_ms: int = START) -> bytes:
-    return uuid7(event_ms, number.to_bytes(10, "big")).bytes
-
-
-def prediction(number: int, event_ms: int = START) -> PredictionRow:
-    scores = [Score(f"t{at}", number / 7, at, "stable" if at else "") for at in range(number % 3)]
-    slices = {"country": "BR", "no": str(number)} if number % 2 else {}
-    return PredictionRow(identity(number, event_ms), 0, "canary", f"u{number % 9}", "r1", 3, scores, slices, 9, 0.5)
-
-
-def rows(root: Path, kind: Kind, hour: str = hour_of(START)) -> list[Any]:
-    """All rows of an hour of model m, frames and Parquet."""
-
-    def read(pieces: list[Any]) -> list[Any]:
-        found: list[Any] = []
-        for piece in pieces:
-            if piece.archived:
-                found += rows_of(kind, pq.read_table(piece.path))
-            else:
-                data, shift = piece.path.read_bytes()[piece.start :], 1 if piece.start else 0
-                frames = read_rows(b"\0" * shift + data, shift)
-                found += [msgspec.msgpack.decode(payload, type=TYPES[kind]) for _end, payload in frames]
-        return found
-
-    return sorted(read_whole(log_folder(root, kind, "m", hour), read), key=lambda row: (row.id, repr(row)))
-
-
-def write(root: Path, kind: Kind, writer: str, what: list[Any], event_ms: int = START) -> LogWriter:
-    log = LogWriter(root, kind, writer)
-    for row in what:
-        log.append("m", hour_of(event_ms), encode_row(row))
-    return log
-
-
-def folder(root: Path, kind: Kind = "predictions") -> Path:
-    return log_folder(root, kind, "m", hour_of(START))
-
-
-def suffixes(root: Path, kind: Kind = "predictions") -> list[str]:
-    return sorted(path.suffix for path in folder(root, kind).iterdir())
 
 
 def test_rows_of_every_kind_are_as_they_were(tmp_path: Path) -> None:
@@ -216,72 +152,6 @@ def test_killed_at_any_step_nothing_is_lost_or_doubled(tmp_path: Path) -> None:
     assert steps > 20
 
 
-@pytest.fixture
-def item() -> WorkItem:
-    sla = Sla.model_validate(
-        {
-            "model": "m",
-            "tasks": {"click": {"label_window_s": 1800, "absent": "negative"}},
-            "slices": {"country": ["BR", "DE"]},
-            "tick_s": 3600,
-            "freeze_scores": 200,
-        }
-    )
-    return WorkItem(rollout="r1", model="m", sla=sla, baseline=1, candidate=2, alpha=0.05, started_event_ms=START)
-
-
-def world(root: Path, hours: int) -> None:
-    """Predictions of both versions and labels, by two writers; some rows come twice."""
-    pick = random.Random(3)
-    for hour in range(hours):
-        event = START + hour * HOUR_MS
-        logs = {kind: [LogWriter(root, kind, f"w{hour}-{at}") for at in range(2)] for kind in ("predictions", "labels")}
-        for number in range(60):
-            at, truth = identity(hour * 1000 + number, event + number * 59_000), pick.random()
-            for arm, version, p in (("stable", 1, truth), ("shadow", 2, 0.6 * truth + 0.4 * pick.random())):
-                score = [Score("click", p, version)]
-                row = PredictionRow(at, 0, arm, f"u{number % 17}", "r1", 1, score, {"country": "BR"}, 5)
-                for log in logs["predictions"][: 2 if number % 10 == 0 else 1]:
-                    log.append("m", hour_of(event), encode_row(row))
-            if pick.random() < truth:
-                logs["labels"][number % 2].append(
-                    "m", hour_of(event), encode_row(LabelRow(at, 0, "click", 1.0, event + number * 59_000 + 1000))
-                )
-        for log in itertools.chain(*logs.values()):
-            log.close()
-
-
-def looks(root: Path, item: WorkItem, hours: int, between: Callable[[int], object] = lambda _: None) -> list[str]:
-    assessor, reader, found = Assessor(item), LogReader(root, "m", ("country",)), []
-    for hour in range(hours):
-        between(hour)
-        tick = read_tick(item, reader, START + hour * HOUR_MS, START + (hour + 1) * HOUR_MS)
-        found.append(assessor.consume(tick).digest)
-    return found
-
-
-def test_evidence_is_the_same_to_the_bit(tmp_path: Path, item: WorkItem) -> None:
-    """Before, while (one reader goes on as files change under it) and after."""
-    world(tmp_path, 12)
-    forever = dict.fromkeys(KEEP_DAYS, 1e6)
-    expected = looks(tmp_path, item, 12)
-
-    def compacted(hour: int) -> None:
-        for kind in ("predictions", "labels"):
-            for at in range(max(0, hour - 1), hour + 1):
-                path = log_folder(tmp_path, kind, "m", hour_of(START + at * HOUR_MS))
-                assert Archiver(path, kind, 0.0).run(LATER) or at < hour
-
-    assert looks(tmp_path, item, 12, compacted) == expected
-    assert not list(tmp_path.glob("*/m/*/*.log"))
-    assert looks(tmp_path, item, 12) == expected
-    late = identity(5, START + 5)  # a row beside the Parquet file of its hour
-    write(tmp_path, "labels", "late", [LabelRow(late, 0, "click", 1.0, START + 9)]).close()
-    before = looks(tmp_path, item, 12)
-    assert run(tmp_path, 0.0, forever, LATER) == 1
-    assert looks(tmp_path, item, 12) == before
-
-
 def test_labels_of_requests_in_parquet_are_known(tmp_path: Path) -> None:
     write(tmp_path, "predictions", "w", [prediction(1)]).close()
     membership, hour = Membership(tmp_path), hour_of(START)
@@ -290,34 +160,6 @@ def test_labels_of_requests_in_parquet_are_known(tmp_path: Path) -> None:
     write(tmp_path, "predictions", "v", [prediction(2)]).close()
     for each in (membership, Membership(tmp_path)):
         assert [each.rows_of("m", hour, identity(number), set()) for number in (1, 2, 3)] == [1, 1, 0]
-
-
-def test_old_hours_go_and_what_is_awaited_stays(tmp_path: Path) -> None:
-    now = START / 1000 + 40 * 86_400
-    for kind in ("predictions", "labels", "inputs"):
-        for days in (0, 20, 39):
-            event = START + days * 86_400_000
-            row: Any = {
-                "predictions": prediction(1, event),
-                "labels": LabelRow(identity(1, event), 0, "t", 1.0, event),
-                "inputs": InputRow(identity(1, event), "u", 1, []),
-            }[kind]
-            write(tmp_path, kind, "w", [row], event).close()  # type: ignore[arg-type]
-    assert drop_old(tmp_path, KEEP_DAYS, now) == 0  # just written, whatever their event time
-    for path in tmp_path.rglob("*.log"):
-        os.utime(path, (START / 1000, START / 1000))
-
-    def left() -> dict[str, int]:
-        return {kind: len(list((tmp_path / kind / "m").iterdir())) for kind in ("predictions", "labels", "inputs")}
-
-    mark = tmp_path / "marks" / "m" / "w.json"
-    mark.parent.mkdir(parents=True)
-    mark.write_bytes(msgspec.json.encode(Mark("w", int(now * 1000), outstanding_ms=START + 20 * 86_400_000 + 7)))
-    assert drop_old(tmp_path, KEEP_DAYS, now) == 3
-    assert left() == {"predictions": 2, "labels": 2, "inputs": 2}
-    mark.write_bytes(msgspec.json.encode(Mark("w", int(now * 1000))))
-    assert drop_old(tmp_path, KEEP_DAYS, now) == 1
-    assert left() == {"predictions": 2, "labels": 2, "inputs": 1}
 
 
 def test_a_round_is_a_process_and_only_one_at_a_time(tmp_path: Path) -> None:
