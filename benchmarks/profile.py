@@ -19,7 +19,7 @@ from benchmarks.bodies import singles
 from benchmarks.load import Load, load
 from benchmarks.options import Options, parse
 from benchmarks.packages import dense, flights
-from benchmarks.processes import NotThere, cpu_s
+from benchmarks.processes import NotThere, cpu_s, end_in_order
 from benchmarks.report import Report, Table
 from benchmarks.rounds import settle
 from benchmarks.stack import Stack
@@ -39,6 +39,7 @@ PARTS = (
 
 def main() -> int:
     options = parse(__doc__)
+    end_in_order()
     report = Report("profile")
     models = {"flights": flights(), "dense": dense()}
     stack = Stack()

@@ -18,6 +18,7 @@ from benchmarks import answering, caching, hanging, ranking, rollout, sharing
 from benchmarks.field import Field
 from benchmarks.load import ceiling, generator
 from benchmarks.options import parse
+from benchmarks.processes import end_in_order
 from benchmarks.report import Report, Table
 from benchmarks.rounds import beside_cores
 
@@ -27,6 +28,7 @@ ALONE = {"sharing": sharing.run, "rollout": rollout.run, "hanging": hanging.run,
 
 def main() -> int:
     options = parse(__doc__, (*TOGETHER, *ALONE))
+    end_in_order()
     report = Report("serving")
     chosen = options.only or (*TOGETHER, *ALONE)
     limits = Table(f"The load generator ({generator()}) against a server that only says {{}}", ["connections", "req/s"])
