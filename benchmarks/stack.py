@@ -16,6 +16,7 @@ import psutil
 from benchmarks.processes import NotThere, Server, free_port, get
 from serinus.client import Client
 from serinus.home import Home
+from serinus.home import Stack as StackFile
 from serinus.package import read_manifest
 from serinus.sla import Sla
 
@@ -31,16 +32,23 @@ class Stack(Server):
         command = [sys.executable, "-m", "serinus.cli", "up", "--foreground", "--home", str(home), *ports]
         super().__init__("serinus", command, {}, 0)
         self.home = Home(home)
+        try:
+            stack = self._wait_up()
+        except BaseException:
+            self.stop()
+            raise
+        self.port = int(stack.serving.rsplit(":", 1)[1])
+        self.client = Client(home=home)
+        self.models: dict[str, Path] = {}
+
+    def _wait_up(self) -> StackFile:
         until = time.monotonic() + START_S
         while (stack := self.home.stack()) is None:
             if time.monotonic() > until or self.process.poll() is not None:
                 tail = (self.folder / "output.txt").read_text(errors="replace")[-600:]
-                self.stop()
                 raise NotThere(f"`serinus up` did not come up: {tail}")
             time.sleep(0.1)
-        self.port = int(stack.serving.rsplit(":", 1)[1])
-        self.client = Client(home=home)
-        self.models: dict[str, Path] = {}
+        return stack
 
     def serve(self, models: Mapping[str, Path], sla: Mapping[str, Any] = {}) -> None:
         """Push these packages as models of their own, promote them, and wait until the front door answers for them.
