@@ -11,9 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from serinus.routes import RouteTable
+from serving.applied import Applied, apply
 from serving.ask import Ask, Output
 from serving.chosen import taken
 from serving.ranking import FLOOR, Ranking, log_scores
+from serving.runtime import load
+from serving.shadowing import Copy
 
 TASKS = {"click": 1, "buy": 1}
 probabilities = st.lists(st.floats(0, 1, width=32), min_size=1, max_size=40)
@@ -205,3 +209,18 @@ def test_the_candidate_ranks_by_handle_and_in_the_front_door_and_the_others_copy
     assert [row.index for row in found] == answer["index"]
     late = [{score.task: score.value for score in row.scores}["late"] for row in found]
     assert late == pytest.approx([oracle(tools, 1, "late")[at] for at in best], rel=1e-4)
+
+
+def test_the_copy_of_a_ranking_is_scored_alone(tmp_path: Any, packages: Any) -> None:
+    """Its entity's row is no row of the others, and stays one row: joined, the arrays would not even be as long."""
+    table = RouteTable(model="m", epoch=1, stable={"late": 1, "cancelled": 1}, packages=packages)
+    applied = apply(table, {packages[1].digest: load(packages[1])})
+    ranking, plain = one_row_for_many(applied, 3), one_row_for_many(applied, 1)
+    assert plain.joins(plain)
+    assert not any(one.joins(other) for one, other in ((ranking, plain), (plain, ranking), (ranking, ranking)))
+
+
+def one_row_for_many(applied: Applied, rows: int) -> Copy:
+    inputs = {"origin": np.array(["EWR"] * rows, object), "hour": np.float32([7])}
+    keys = [(bytes(16), index, "e") for index in range(rows)]
+    return Copy(applied, applied.groups("stable", ()), inputs, keys, [{}] * rows, 0)
