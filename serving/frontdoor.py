@@ -81,7 +81,7 @@ class Door:
         loops: list[Coroutine[Any, Any, None]] = [
             self.follower.run(),
             self._shadows.run(),
-            self._marks.keep_writing(),
+            self._marks.keep_writing(lambda: list(self.follower.applied)),
             self._recorder.run(),
         ]
         self._tasks = [asyncio.create_task(loop) for loop in loops]

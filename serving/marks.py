@@ -7,7 +7,7 @@ import itertools
 import logging
 import time
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Set
 from typing import Protocol
 
 from serinus.records import Mark
@@ -100,9 +100,11 @@ class Marks:
         except OSError as error:
             log.warning("the marks cannot be written: %s", error)
 
-    async def keep_writing(self) -> None:
-        """Show every mark again and again, for ever."""
+    async def keep_writing(self, known: Callable[[], Iterable[str]] = tuple) -> None:
+        """Show every mark again and again, for ever. `known`: models that have one before their first request."""
         while True:
+            for model in known():
+                self.of(model)
             try:
                 self._show(set())
             except OSError as error:

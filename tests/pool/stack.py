@@ -122,13 +122,16 @@ class Stack:
     def marks(self) -> list[Mark]:
         return [msgspec.json.decode(p.read_bytes(), type=Mark) for p in self.log.glob("marks/flights/*.json")]
 
-    def _settle(self, within_s: float = 3.0) -> None:
+    def _settle(self, within_s: float = 15.0) -> None:
         """Until each writer that lives has written a mark: it comes after every row that was recorded before it."""
         now_ms, deadline = time.time() * 1000, time.monotonic() + within_s
         while time.monotonic() < deadline:
-            if not any(now_ms - 5_000 < mark.wall_ms < now_ms and not mark.ended for mark in self.marks()):
+            alive = {str(process.pid) for process in self.replicas("FrontDoor")}
+            marks = [mark for mark in self.marks() if not mark.ended]
+            sure = {mark.writer.split("-")[1] for mark in marks if mark.wall_ms >= now_ms}
+            if alive <= sure and not any(now_ms - 5_000 < mark.wall_ms < now_ms for mark in marks):
                 return
-            time.sleep(0.01)
+            time.sleep(0.02)
 
     def stop(self) -> int:
         """Ask it to stop; returns its exit code."""
