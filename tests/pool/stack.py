@@ -100,7 +100,7 @@ class Stack:
 
     def replicas(self, name: str = "") -> list[psutil.Process]:
         found = []
-        for process in psutil.Process(self.process.pid).children(recursive=True):
+        for process in descendants(self.process.pid):
             with contextlib.suppress(psutil.Error):
                 if f"ray::ServeReplica:serinus:{name}" in " ".join(process.cmdline()):
                     found.append(process)
@@ -142,6 +142,16 @@ class Stack:
         self.controller.stop()
         self._errors.close()
         return code
+
+
+def descendants(pid: int) -> list[psutil.Process]:
+    """Every process below one; asked again when one of them ends meanwhile."""
+    while True:
+        try:
+            return psutil.Process(pid).children(recursive=True)
+        except psutil.NoSuchProcess:
+            if not psutil.pid_exists(pid):
+                return []
 
 
 def free_port() -> int:
