@@ -10,9 +10,9 @@ from typing import Any, Literal
 from serinus.errors import InvalidPackage
 from serinus.package import Manifest
 from serinus.routes import HeadPolicy, RouteTable
-from serinus.tasks import InputSpec
 from serving.ask import Output, Tensor
 from serving.engine import Engine
+from serving.layout import Specs
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Applied:
 
     table: RouteTable
     engines: dict[str, Engine]
-    specs: dict[str, InputSpec]
+    specs: Specs
     manifests: dict[str, Manifest] = field(default_factory=dict)
     _groups: dict[tuple[str, tuple[str, ...]], tuple[Group, ...]] = field(default_factory=dict)
     _since: tuple[float, float] = field(default_factory=lambda: (time.time(), time.monotonic()))
@@ -124,7 +124,7 @@ def apply(table: RouteTable, loaded: Mapping[str, Engine], manifests: Mapping[st
         manifests = {digest: engine.manifest for digest, engine in loaded.items()}
     digests = [table.packages[version].digest for version in sorted(table.versions())]
     known = {digest: manifests[digest] for digest in digests if digest in manifests}
-    specs: dict[str, InputSpec] = {}
+    specs = Specs()
     for required, versions in ((True, table.stable), (False, table.candidate or {})):
         for task, version in versions.items():
             manifest = known.get(digest := table.packages[version].digest)
