@@ -75,7 +75,7 @@ class Field:
                 self.missing[f"{each.name} ({path})"] = why
                 continue
             asked = [(path, request.body) for request in mine]
-            found.append(Lane(each.name, server.port, asked, server.tree()))
+            found.append(Lane(each.name, server.port, asked, server.tree(), sleeps=each is not SERINUS))
         return found
 
 

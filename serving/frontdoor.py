@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import logging
 import os
+import sys
 import time
+import traceback
 import uuid
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from dataclasses import dataclass
@@ -267,4 +269,6 @@ def _end_if_broken(task: asyncio.Task[None]) -> None:
     """A front door without its loops would go on for ever with old routes: let Ray Serve start another one."""
     if not task.cancelled() and (error := task.exception()):
         log.critical("a loop of this front door ended: %r", error)
+        traceback.print_exception(error, file=sys.stderr)  # the log of a replica is buffered, and the end is abrupt
+        sys.stderr.flush()
         os._exit(1)
