@@ -152,24 +152,25 @@ def render(answer: Answer, binary: Collection[str] = ()) -> tuple[bytes, int]:
     """(The OIP v2 answer, the length of its JSON; 0 when it is all of it).
 
     `model_version` lists each version once, in rising order. `binary`: tasks whose values follow as bytes."""
-    versions = ",".join(map(str, sorted({output.version for output in answer.outputs})))
-    table, identity = answer.table, str(answer.identity)
-    said = orjson.dumps(
-        {
-            "model_name": table.model,
-            "model_version": versions,
-            "id": answer.said or identity,
-            "parameters": {
-                "arm": answer.arm,
-                "epoch": table.epoch,
-                "rollout": table.rollout or "",
-                "request_id": identity,
-            },
-            "outputs": [output_of(output, output.task in binary) for output in answer.outputs],
-        },
-        option=orjson.OPT_SERIALIZE_NUMPY,
-    )
+    outputs = [output_of(output, output.task in binary) for output in answer.outputs]
+    said = orjson.dumps({**head_of(answer), "outputs": outputs}, option=orjson.OPT_SERIALIZE_NUMPY)
     return with_values(said, answer.outputs, binary)
+
+
+def head_of(answer: Answer) -> dict[str, Any]:
+    """What an answer says before its outputs."""
+    table, identity = answer.table, str(answer.identity)
+    return {
+        "model_name": table.model,
+        "model_version": ",".join(map(str, sorted({output.version for output in answer.outputs}))),
+        "id": answer.said or identity,
+        "parameters": {
+            "arm": answer.arm,
+            "epoch": table.epoch,
+            "rollout": table.rollout or "",
+            "request_id": identity,
+        },
+    }
 
 
 def with_values(said: bytes, outputs: Sequence[Output], binary: Collection[str]) -> tuple[bytes, int]:

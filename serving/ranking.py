@@ -9,7 +9,7 @@ so that a label which never comes says nothing about it."""
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 import numpy as np
@@ -19,7 +19,18 @@ from serinus.errors import BadInput
 from serinus.tasks import InputSpec
 from serving.ask import MAX_ROWS, Answer, Ask, Output, Tensor, check
 from serving.frontdoor import Door
-from serving.protocol import InferIn, Parameters, Text, binary_of, caller_of, decoded, given_of, output_of, with_values
+from serving.protocol import (
+    InferIn,
+    Parameters,
+    Text,
+    binary_of,
+    caller_of,
+    decoded,
+    given_of,
+    head_of,
+    output_of,
+    with_values,
+)
 
 FLOOR = float(np.finfo(np.float32).tiny)
 """What a probability of 0 counts as: the smallest float32. Its logarithm is -87."""
@@ -137,26 +148,11 @@ def render(answer: Answer, ranking: Ranking) -> tuple[bytes, int]:
 
     `index` is what a label names beside the request's id."""
     shown = [output for output in answer.outputs if output.task in ranking.shown]
-    table, identity = answer.table, str(answer.identity)
-    columns: dict[str, Any] = {"index": ranking.index, "scores": ranking.scores}
+    found = head_of(answer)
+    found["parameters"] |= {"weights": ranking.weights, "weights_ignored": ranking.ignored}
+    found |= {"index": ranking.index, "scores": ranking.scores}
     if ranking.items is not None:
-        columns["items"] = [ranking.items[at] for at in ranking.index.tolist()]
-    said = orjson.dumps(
-        {
-            "model_name": table.model,
-            "model_version": ",".join(map(str, sorted({output.version for output in answer.outputs}))),
-            "id": answer.said or identity,
-            "parameters": {
-                "arm": answer.arm,
-                "epoch": table.epoch,
-                "rollout": table.rollout or "",
-                "request_id": identity,
-                "weights": ranking.weights,
-                "weights_ignored": ranking.ignored,
-            },
-            **columns,
-            "outputs": [output_of(output, output.task in ranking.binary) for output in shown],
-        },
-        option=orjson.OPT_SERIALIZE_NUMPY,
-    )
+        found["items"] = [ranking.items[at] for at in ranking.index.tolist()]
+    found["outputs"] = [output_of(output, output.task in ranking.binary) for output in shown]
+    said = orjson.dumps(found, option=orjson.OPT_SERIALIZE_NUMPY)
     return with_values(said, shown, ranking.binary)
