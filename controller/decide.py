@@ -80,7 +80,7 @@ def _progress(rollout: Rollout, facts: Facts, now: float) -> Decision:  # noqa: 
             if is_open:
                 why = f"nothing was violated in {rollout.plan.bake_s} s of bake"
                 return end(rollout, Phase.DONE, facts, now, why)
-        case Phase.PAUSED | Phase.AWAITING_APPROVAL:
+        case Phase.PREFLIGHT | Phase.PAUSED | Phase.AWAITING_APPROVAL:
             pass
         case Phase.DONE | Phase.ROLLED_BACK | Phase.ABORTED | Phase.SUPERSEDED:
             raise illegal(rollout, f"there is no progress after {phase}")

@@ -26,6 +26,8 @@ def waits_for(rollout: Rollout, facts: Facts, now: float) -> str:  # noqa: PLR09
             return ""
         case Phase.LOADING:
             return _loading(rollout, facts)
+        case Phase.PREFLIGHT:
+            return "the preflight"
         case Phase.SHADOW:
             return _evidence(facts, now) or _hold(rollout, facts, plan.shadow_hold_s) or _begun(facts)
         case Phase.CANARY | Phase.RAMP:

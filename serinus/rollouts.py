@@ -10,7 +10,7 @@ from pydantic import Field
 from serinus.routes import Basis
 from serinus.tasks import Word
 
-__all__ = ["ENDS", "Command", "Move", "Phase", "Plan", "RolloutView", "Step"]
+__all__ = ["ENDS", "Command", "Move", "Phase", "Plan", "Preflight", "RolloutView", "Step"]
 
 DAY_S = 86_400
 Seconds = Annotated[int, Field(ge=0, le=366 * DAY_S)]
@@ -19,6 +19,7 @@ Seconds = Annotated[int, Field(ge=0, le=366 * DAY_S)]
 class Phase(StrEnum):
     PENDING = "pending"
     LOADING = "loading"
+    PREFLIGHT = "preflight"
     SHADOW = "shadow"
     CANARY = "canary"
     RAMP = "ramp"
@@ -42,13 +43,27 @@ class Step(Word):
     hold_s: Seconds
 
 
+class Preflight(Word):
+    """Score the candidate on the logged requests of the past before it meets a user.
+
+    `window_s`: event time of logged traffic that is looked at, ending where every task's labels are mature.
+    `max_rows`: at most so many rows, spread evenly. `deadline_s`: wall time after which the rollout goes on without it.
+    Its part of alpha is `alpha_share`, so that the live streams have the rest."""
+
+    window_s: Annotated[int, Field(ge=3_600, le=366 * DAY_S)] = 7 * DAY_S
+    max_rows: Annotated[int, Field(ge=1_000, le=100_000_000)] = 1_000_000
+    deadline_s: Annotated[int, Field(ge=10, le=7 * DAY_S)] = 3_600
+    alpha_share: Annotated[float, Field(gt=0, lt=1)] = 0.2
+
+
 class Plan(Word):
     """How a rollout goes when nothing is wrong. Holds, cycle, bake and `max_duration_s` are in event time.
 
     The first step is the canary: it needs evidence that has begun and is not violated. The further steps, the ramp,
     and the promotion need every required guard satisfied; the promotion also a `cycle_s` of event time in the
-    evidence (weekdays and weekend)."""
+    evidence (weekdays and weekend). `preflight`: None: the candidate goes to its shadow at once."""
 
+    preflight: Preflight | None = None
     shadow_bp: Basis = 10_000
     shadow_hold_s: Seconds = DAY_S
     steps: Annotated[tuple[Step, ...], Field(min_length=1, max_length=20)] = (

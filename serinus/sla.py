@@ -23,16 +23,84 @@ from pydantic import Field, ValidationError
 from serinus.errors import InvalidSla
 from serinus.rollouts import Plan
 from serinus.routes import HeadPolicy, ServingPolicy
-from serinus.tasks import Name, Word
+from serinus.tasks import Name, TaskKind, Word
 
-__all__ = ["FAMILY_WEIGHTS", "CellSpec", "Guard", "Metric", "Role", "Sla", "TaskSla", "default_guards"]
+__all__ = [
+    "BY_KIND",
+    "EARLY",
+    "FAMILIES",
+    "HOLDING",
+    "SHOWN",
+    "CellSpec",
+    "Guard",
+    "Horizon",
+    "Metric",
+    "Role",
+    "Sla",
+    "TaskSla",
+    "default_guards",
+]
 
-Metric = Literal["auc", "calibration", "log_loss", "failures"]
-Role = Literal["required", "optional", "display"]
-"""required: promotion waits for it; optional: it may roll back; display: shown, decides nothing."""
+Metric = Literal[
+    "auc",
+    "calibration",
+    "log_loss",
+    "loss",
+    "bias",
+    "top1",
+    "failures",
+    "latency",
+    "early_auc",
+    "early_ratio",
+    "shift",
+    "agreement",
+    "ece",
+    "pr_auc",
+    "psi",
+    "js",
+]
+Horizon = Literal["mature", "early"]
+Role = Literal["required", "optional", "hold", "display"]
+"""required: promotion waits for it; optional: it may roll back; hold: while it is violated the ramp stops and somebody
+is told, but it never rolls back; display: shown, decides nothing."""
 
-FAMILY_WEIGHTS: dict[Metric, float] = {"auc": 0.5, "calibration": 0.25, "failures": 0.2, "log_loss": 0.05}
-DEFAULT_MARGINS: dict[Metric, float] = {"auc": 0.01, "calibration": 0.1, "failures": 0.5, "log_loss": 0.05}
+EARLY: frozenset[Metric] = frozenset({"early_auc", "early_ratio"})
+"""On labels as of `early_window_s`: they may roll back, never promote."""
+HOLDING: frozenset[Metric] = frozenset({"shift", "agreement"})
+"""Without any label: they hold, and never roll back."""
+SHOWN: frozenset[Metric] = frozenset({"ece", "pr_auc", "psi", "js"})
+"""Triggers only where an SLA gives them a role of their own (`hold`)."""
+_ALWAYS: frozenset[Metric] = frozenset({"failures", "latency"})
+_BINARY: frozenset[Metric] = frozenset({"auc", "calibration", "log_loss"})
+_REGRESSION: frozenset[Metric] = frozenset({"loss", "bias", "psi", "js"})
+_MULTICLASS: frozenset[Metric] = frozenset({"log_loss", "top1", "psi", "js"})
+BY_KIND: dict[TaskKind, frozenset[Metric]] = {
+    "binary": _BINARY | EARLY | HOLDING | SHOWN | _ALWAYS,
+    "regression": _REGRESSION | HOLDING | _ALWAYS,
+    "multiclass": _MULTICLASS | _ALWAYS,
+}
+FAMILIES: tuple[tuple[float, frozenset[Metric]], ...] = (
+    (0.45, frozenset({"auc", "loss", "top1"})),
+    (0.25, frozenset({"calibration", "bias"})),
+    (0.20, frozenset({"failures", "latency"})),
+    (0.05, frozenset({"log_loss"})),
+    (0.05, EARLY),
+)
+"""Weights of families of metrics in the sum that decides; a family that a model lacks leaves its weight to the rest."""
+DEFAULT_MARGINS: dict[Metric, float] = {
+    "auc": 0.01,
+    "calibration": 0.1,
+    "log_loss": 0.05,
+    "loss": 0.02,
+    "bias": 0.1,
+    "top1": 0.01,
+    "failures": 0.5,
+    "latency": 0.5,
+    "early_auc": 0.03,
+    "early_ratio": 0.1,
+    "shift": 0.25,
+    "agreement": 2.0,
+}
 SLICE_AUC_MARGIN = 0.03
 
 
@@ -41,10 +109,20 @@ class TaskSla(Word):
 
     A row's label is mature `label_window_s` (event time) after its request. Without a label by then the row is a
     negative (`absent: negative`, a click that never came) or has no label at all. `given`: the rows that count are
-    those whose label of that other task is 1 (`click`) or 0 (`not cancelled`). `head`: how the task is served."""
+    those whose label of that other task is 1 (`click`) or 0 (`not cancelled`). `head`: how the task is served.
 
+    `early_window_s`: a label known so soon also counts early. `heartbeat_s`: a label source that says nothing for
+    longer (event time of the traffic) stops maturity. `corrections`: which label counts when a newer value comes within
+    the window. `label_depends_on_action`: only what stable showed gets a label, so shadow and replay may only hold, and
+    the canary decides."""
+
+    kind: TaskKind = "binary"
     label_window_s: Annotated[int, Field(ge=0, le=366 * 86_400)]
+    early_window_s: Annotated[int, Field(ge=60, le=366 * 86_400)] | None = None
     absent: Literal["negative", "unlabelled"]
+    corrections: Literal["first", "last"] = "first"
+    heartbeat_s: Annotated[int, Field(ge=60, le=366 * 86_400)] | None = None
+    label_depends_on_action: bool = False
     given: Annotated[str, Field(pattern=r"^(not )?[a-z][a-z0-9_-]{0,62}$")] | None = None
     head: HeadPolicy = HeadPolicy()
 
@@ -60,8 +138,11 @@ class Guard(Word):
     """Task x metric x margin, for everybody or (`by`) for each value of a slice.
 
     `margin`: auc: how much lower it may be (absolute); calibration: factor - 1 by which sum p / sum y may be further
-    from 1; log_loss: factor - 1; failures: factor - 1 on the rate of failed answers, canary against control.
-    `weight`: of the guard's cells together, in the sum that decides; None: from `FAMILY_WEIGHTS`."""
+    from 1; log_loss, loss: factor - 1; bias: how much further from 0 the mean error may be, in units of the baseline's
+    root mean square error; top1: absolute; failures, latency: factor - 1 on the rate of failed, or of slow, answers,
+    canary against control; early_auc, early_ratio: as auc and calibration; shift: factor - 1 on the mean prediction;
+    agreement: root mean square of the difference in logits.
+    `weight`: of the guard's cells together, in the sum that decides; None: from `FAMILIES`."""
 
     task: Name
     metric: Metric
@@ -82,6 +163,10 @@ class CellSpec(Word):
     weight: float
 
     @property
+    def horizon(self) -> Horizon:
+        return "early" if self.metric in EARLY else "mature"
+
+    @property
     def name(self) -> str:
         return f"{self.task} / {self.slice} / {self.metric}"
 
@@ -89,7 +174,8 @@ class CellSpec(Word):
 class Sla(Word):
     """The SLA of one model. Format 1. `tick_s`: event time between two looks at the evidence.
 
-    `freeze_scores`: scores of the first closed ticks from which the histogram bins are frozen."""
+    `freeze_scores`: scores of the first closed ticks from which the histogram bins are frozen. `latency_ms`: time
+    inside the runtime beyond which an answer counts as slow, for the metric `latency`."""
 
     format: Literal[1] = 1
     model: Name
@@ -98,6 +184,7 @@ class Sla(Word):
     guards: tuple[Guard, ...] = ()
     tick_s: Annotated[int, Field(ge=60, le=86_400)] = 600
     freeze_scores: Annotated[int, Field(ge=200, le=1_000_000)] = 5_000
+    latency_ms: Annotated[float, Field(gt=0, le=60_000)] | None = None
     serving: ServingPolicy = ServingPolicy()
     rollout: Plan = Plan()
 
@@ -114,10 +201,24 @@ class Sla(Word):
                 raise ValueError(f"guards.{at}.task: {guard.task!r} is not one of {sorted(self.tasks)}")
             if guard.by is not None and guard.by not in self.slices:
                 raise ValueError(f"guards.{at}.by: {guard.by!r} is not one of {sorted(self.slices)}")
+            self._check_metric(at, guard)
         if self.guards and not any(guard.role == "required" for guard in self.guards):
             raise ValueError("guards: none is required, so every version would be promoted")
         if (total := sum(guard.weight or 0 for guard in self.guards)) > 1 + 1e-9:
             raise ValueError(f"guards: the weights add up to {total:g}, more than 1")
+
+    def _check_metric(self, at: int, guard: Guard) -> None:
+        task = self.tasks[guard.task]
+        if guard.metric not in BY_KIND[task.kind]:
+            raise ValueError(f"guards.{at}.metric: {guard.metric} is no metric of a {task.kind} task")
+        if guard.metric in EARLY and task.early_window_s is None:
+            raise ValueError(f"guards.{at}.metric: {guard.metric} needs tasks.{guard.task}.early_window_s")
+        if guard.metric in EARLY and guard.role == "required":
+            raise ValueError(f"guards.{at}.role: {guard.metric} may roll back but never promote; say optional")
+        if guard.metric in HOLDING | SHOWN and guard.role not in ("hold", "display"):
+            raise ValueError(f"guards.{at}.role: {guard.metric} never rolls back; say hold or display")
+        if guard.metric == "latency" and self.latency_ms is None:
+            raise ValueError(f"guards.{at}.metric: latency needs latency_ms, the time an answer may take")
 
     @classmethod
     def from_yaml(cls, text: str) -> Self:
@@ -139,7 +240,7 @@ class Sla(Word):
     def cells(self) -> tuple[CellSpec, ...]:
         """Every cell with its weight; the weights of all cells that can roll back add up to 1."""
         guards = self.guards or default_guards(self)
-        deciding = [guard for guard in guards if guard.role != "display"]
+        deciding = [guard for guard in guards if guard.role in ("required", "optional")]
         fixed = sum(guard.weight or 0 for guard in deciding)
         open_ = {id(g): _family_share(g, deciding) for g in deciding if g.weight is None}
         scale = max(0.0, 1 - fixed) / sum(open_.values()) if open_ else 0.0
@@ -162,22 +263,40 @@ class Sla(Word):
 
 def _family_share(guard: Guard, guards: list[Guard]) -> float:
     """A family's weight, half to its overall guards and half to its sliced ones, equally within each."""
-    family = [other for other in guards if other.metric == guard.metric and other.weight is None]
+    weight, metrics = next((weight, metrics) for weight, metrics in FAMILIES if guard.metric in metrics)
+    family = [other for other in guards if other.metric in metrics and other.weight is None]
     alike = [other for other in family if (other.by is None) == (guard.by is None)]
     half = 0.5 if len(alike) < len(family) else 1.0
-    return FAMILY_WEIGHTS[guard.metric] * half / len(alike)
+    return weight * half / len(alike)
 
 
 def default_guards(sla: Sla) -> tuple[Guard, ...]:
-    """AUC, calibration and log-loss of every task overall; AUC of every slice, optional; failures of every task."""
-    metrics: tuple[Metric, ...] = ("auc", "calibration", "log_loss")
-    overall = [Guard(task=t, metric=m, margin=DEFAULT_MARGINS[m]) for t in sla.tasks for m in metrics]
-    failures = [
-        Guard(task=t, metric="failures", margin=DEFAULT_MARGINS["failures"], role="optional") for t in sla.tasks
+    """What is guarded where an SLA names no guards, by the kind of each task.
+
+    Overall: discrimination, calibration and log-loss, or their likes; failures, and latency where a budget is given;
+    early labels where a window is given. By slice, optional: AUC, loss or top-1. What only
+    holds is the SLA's to ask for."""
+    return tuple(guard for name, task in sla.tasks.items() for guard in _default_guards_of(sla, name, task))
+
+
+_OVERALL: dict[TaskKind, tuple[Metric, ...]] = {
+    "binary": ("auc", "calibration", "log_loss"),
+    "regression": ("loss", "bias"),
+    "multiclass": ("top1", "log_loss"),
+}
+
+
+def _default_guards_of(sla: Sla, name: str, task: TaskSla) -> list[Guard]:
+    def guard(metric: Metric, role: Role, margin: float | None = None, by: str | None = None) -> Guard:
+        return Guard(task=name, metric=metric, role=role, by=by, margin=margin or DEFAULT_MARGINS[metric])
+
+    overall = _OVERALL[task.kind]
+    rates: tuple[Metric, ...] = ("failures",) if sla.latency_ms is None else ("failures", "latency")
+    early = [guard("early_auc", "optional")] if task.kind == "binary" and task.early_window_s else []
+    by_slice = SLICE_AUC_MARGIN if task.kind == "binary" else None
+    return [
+        *(guard(metric, "required") for metric in overall),
+        *(guard(metric, "optional") for metric in rates),
+        *early,
+        *(guard(overall[0], "optional", by_slice, by) for by in sla.slices),
     ]
-    sliced = [
-        Guard(task=t, metric="auc", margin=SLICE_AUC_MARGIN, by=s, role="optional")
-        for t in sla.tasks
-        for s in sla.slices
-    ]
-    return (*overall, *failures, *sliced)

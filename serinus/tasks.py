@@ -15,7 +15,7 @@ Name = Annotated[str, Field(pattern=NAME)]
 Datatype = Literal["FP32", "FP64", "INT32", "INT64", "BOOL", "BYTES"]
 """Tensor datatypes of the Open Inference Protocol v2; BYTES is text (UTF-8)."""
 
-TaskKind = Literal["binary"]
+TaskKind = Literal["binary", "regression", "multiclass"]
 
 
 class Word(BaseModel):

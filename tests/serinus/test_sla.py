@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serinus.errors import InvalidSla
-from serinus.sla import FAMILY_WEIGHTS, Guard, Sla, TaskSla, default_guards
+from serinus.sla import FAMILIES, Guard, Sla, TaskSla, default_guards
 
 BASE: dict[str, Any] = {
     "format": 1,
@@ -73,7 +73,7 @@ names = st.sampled_from(["click", "buy"])
 guards = st.builds(
     Guard,
     task=names,
-    metric=st.sampled_from(sorted(FAMILY_WEIGHTS)),
+    metric=st.sampled_from(["auc", "calibration", "failures", "log_loss"]),
     margin=st.floats(0, 1),
     by=st.sampled_from([None, "country"]),
     role=st.sampled_from(["required", "optional", "display"]),
@@ -96,10 +96,12 @@ def test_without_guards_there_are_defaults_whose_families_have_their_weights() -
     assert {(cell.task, cell.slice) for cell in cells if cell.metric == "auc"} == {
         (task, where) for task in ("click", "buy") for where in ("overall", "country=BR", "country=DE")
     }
-    for metric, weight in FAMILY_WEIGHTS.items():
-        assert sum(cell.weight for cell in cells if cell.metric == metric) == pytest.approx(weight)
+    present = [(weight, metrics) for weight, metrics in FAMILIES if any(cell.metric in metrics for cell in cells)]
+    whole = sum(weight for weight, _ in present)
+    for weight, metrics in present:
+        assert sum(cell.weight for cell in cells if cell.metric in metrics) == pytest.approx(weight / whole)
     overall = sum(cell.weight for cell in cells if cell.metric == "auc" and cell.slice == "overall")
-    assert overall == pytest.approx(FAMILY_WEIGHTS["auc"] / 2)
+    assert overall == pytest.approx(0.45 / whole / 2)
 
 
 def test_a_fixed_weight_is_kept_when_the_rest_can_take_the_remainder() -> None:

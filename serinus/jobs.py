@@ -1,0 +1,46 @@
+"""Long work that needs the logs: the controller writes it down, a monitor does it under a lease and brings results."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from serinus.tasks import Word
+
+__all__ = ["JOB_ENDS", "Job", "JobKind", "JobReport", "JobState"]
+
+JobKind = Literal["preflight", "plan", "backtest", "recompute"]
+JobState = Literal["queued", "running", "done", "failed", "cancelled"]
+JOB_ENDS: frozenset[JobState] = frozenset({"done", "failed", "cancelled"})
+
+
+class Job(Word):
+    """One piece of long work, and how far it is.
+
+    `params`: what the kind needs, checked by whoever runs it. `progress`: 0 to 1; `said`: the newest line of progress,
+    or why it failed. `worker`: the monitor that has it, until `lease_until` (wall, Unix seconds); another one may take
+    it then and goes on from what the first one left. `result`: of the kind's own shape."""
+
+    id: str
+    kind: JobKind
+    model: str
+    params: dict[str, Any] = {}
+    state: JobState = "queued"
+    progress: Annotated[float, Field(ge=0, le=1)] = 0.0
+    said: str = ""
+    result: dict[str, Any] | None = None
+    actor: str = ""
+    created_at: float = 0.0
+    worker: str | None = None
+    lease_until: float | None = None
+
+
+class JobReport(Word):
+    """What a monitor says of a job that it runs. `state`: `running`, or how it ended."""
+
+    id: str
+    state: JobState = "running"
+    progress: Annotated[float, Field(ge=0, le=1)] = 0.0
+    said: Annotated[str, Field(max_length=2_000)] = ""
+    result: dict[str, Any] | None = None
