@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
 import socket
 
 import psutil
@@ -19,8 +21,22 @@ class PortTaken(SerinusError):
     hint = "choose another one, or 0 for a free one"
 
 
+FREE_PORTS = range(20_000, 32_000)
+"""Where a free port is looked for: below those that Linux gives to outgoing connections, one of which might else have
+it by the time that the process behind it has started."""
+
+
 def choose_port(wanted: int, what: str, option: str) -> int:
     """`wanted` when it is free, a free port when it is 0. Raises PortTaken that names the option to change it."""
+    if wanted:
+        return _bound(wanted, what, option)
+    for port in random.sample(FREE_PORTS, 100):
+        with contextlib.suppress(PortTaken):
+            return _bound(port, what, option)
+    return _bound(0, what, option)
+
+
+def _bound(wanted: int, what: str, option: str) -> int:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
