@@ -22,16 +22,19 @@ from numpy.typing import NDArray
 
 from monitors.columns import Labels, Predictions, Words
 from serinus.archive import Piece, read_whole, rows_of
-from serinus.records import Kind, LabelRow, PredictionRow, hour_of, log_folder, read_rows
+from serinus.records import InputRow, Kind, LabelRow, PredictionRow, hour_of, log_folder, read_rows
 
 _log = logging.getLogger(__name__)
 
 HOUR_MS = 3_600_000
 CACHED_ROWS = 2_000_000
+CACHED_INPUTS = 100_000
+"""Raw inputs are large, and of each hour they are read once or twice: fewer are kept."""
 PARQUET_ROWS = 100_000
 _PARTS = 8
 _prediction = msgspec.msgpack.Decoder(PredictionRow).decode
 _label = msgspec.msgpack.Decoder(LabelRow).decode
+_input = msgspec.msgpack.Decoder(InputRow).decode
 
 
 class Columns(Protocol):
@@ -159,6 +162,8 @@ class LogReader:
         labels = Parse("labels", self._parse_labels, self._labels_of)
         self._predictions = Shelf(predictions, Predictions.concat, cached_rows)
         self._labels = Shelf(labels, Labels.concat, cached_rows)
+        inputs: Parse[list[InputRow]] = Parse("inputs", lambda frames: [_input(each) for each in frames], list)
+        self._inputs = Shelf(inputs, _joined, min(cached_rows, CACHED_INPUTS))
 
     def predictions(self, start_ms: int, end_ms: int) -> tuple[Predictions, tuple[str, ...]]:
         """Predictions of event time [start_ms, end_ms), and the names of broken files among those that were read."""
@@ -171,6 +176,13 @@ class LogReader:
         files = self._labels.read(self._folders("labels", start_ms, end_ms))
         parts = [part.take(_within(part.event_ms, start_ms, end_ms)) for file in files for part in file.parts]
         return Labels.concat(parts), self._broken(files)
+
+    def inputs(self, start_ms: int, end_ms: int) -> tuple[list[InputRow], tuple[str, ...]]:
+        """Raw inputs of requests of event time [start_ms, end_ms), and the names of broken files. An input that was
+        written twice comes twice. Ask for an hour or a tick at a time: the rows are held in memory."""
+        files = self._inputs.read(self._folders("inputs", start_ms, end_ms))
+        rows = [row for file in files for part in file.parts for row in part]
+        return [row for row in rows if start_ms <= int.from_bytes(row.id[:6], "big") < end_ms], self._broken(files)
 
     def _folders(self, kind: Kind, start_ms: int, end_ms: int) -> list[Path]:
         hours = range(start_ms // HOUR_MS, -(-end_ms // HOUR_MS))
@@ -190,6 +202,10 @@ class LogReader:
 
     def _broken(self, files: list[LogFile[C]]) -> tuple[str, ...]:
         return tuple(str(file.path.relative_to(self.root)) for file in files if file.corrupt)
+
+
+def _joined(parts: list[list[InputRow]]) -> list[InputRow]:
+    return [row for part in parts for row in part]
 
 
 def _within(event_ms: NDArray[np.int64], start_ms: int, end_ms: int) -> NDArray[np.bool_]:

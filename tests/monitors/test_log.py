@@ -5,13 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from monitors.follower import read_tick
 from monitors.log import LogReader
+from serinus.archive import Archive, metadata, table_of
 from serinus.evidence import WorkItem
 from serinus.ids import uuid7
-from serinus.records import MAGIC, LabelRow, PredictionRow, Score, encode_row, hour_of, log_folder
+from serinus.records import (
+    MAGIC,
+    InputRow,
+    InputTensor,
+    LabelRow,
+    PredictionRow,
+    Score,
+    encode_row,
+    hour_of,
+    log_folder,
+)
 
 T0 = 240 * 3_600_000
 Write = Callable[..., None]
@@ -90,3 +102,21 @@ def test_files_that_are_not_needed_now_leave_a_full_cache(tmp_path: Path, write_
         assert count(reader, hour, hour + 3_600_000) == 10
         assert sum(file.rows for file in reader._predictions.files.values()) <= 15
     assert count(reader, T0, hours[-1] + 3_600_000) == 50
+
+
+def test_inputs_come_with_their_tensors_from_frames_and_parquet(tmp_path: Path) -> None:
+    def raw(number: int) -> InputRow:
+        tensors = [InputTensor("age", "FP32", [1, 1], b"\0\0\x80?"), InputTensor("city", "BYTES", [1, 1], ["Köln"])]
+        return InputRow(row(number, T0 + number * 1000).id, f"u{number}", 1, tensors, 0.5)
+
+    folder = log_folder(tmp_path, "inputs", "ads", hour_of(T0))
+    folder.mkdir(parents=True)
+    archived, young = [raw(at) for at in range(3)], [raw(at) for at in range(3, 6)]
+    pq.write_table(
+        table_of("inputs", archived, [("w0", at) for at in range(3)]).replace_schema_metadata(metadata(Archive([]))),
+        folder / "a.parquet",
+    )
+    (folder / "w1.log").write_bytes(MAGIC + b"".join(map(encode_row, young)) + b"\xff" * 40)
+    rows, broken = LogReader(tmp_path, "ads", ()).inputs(T0 + 1000, T0 + 5000)
+    assert sorted(rows, key=lambda each: each.id) == [*archived[1:], *young[:2]]
+    assert broken == (f"inputs/ads/{hour_of(T0)}/w1.log",)
