@@ -22,6 +22,7 @@ __all__ = [
     "AliasMove",
     "Base",
     "EvidenceRow",
+    "JobRow",
     "Lease",
     "Model",
     "Monitor",
@@ -203,6 +204,28 @@ class Monitor(Base):
     __tablename__ = "monitors"
     name: Mapped[str] = mapped_column(primary_key=True)
     seen_at: Mapped[float]
+
+
+class JobRow(Base):
+    """Long work. `worker` has it until `lease_until` (wall time); `losses`: how often a lease has lapsed since its
+    progress last grew."""
+
+    __tablename__ = "jobs"
+    __table_args__ = (Index(None, "state", "created_at"), Index(None, "model", "kind"))
+    id: Mapped[str] = mapped_column(primary_key=True)
+    kind: Mapped[str]
+    model: Mapped[str] = mapped_column(ForeignKey("models.name"))
+    params: Mapped[dict[str, Any]] = mapped_column(AsJson(dict[str, Any]))
+    state: Mapped[str]
+    progress: Mapped[float]
+    said: Mapped[str]
+    result: Mapped[dict[str, Any] | None] = mapped_column(AsJson(dict[str, Any]))
+    actor: Mapped[str]
+    created_at: Mapped[float]
+    worker: Mapped[str | None]
+    lease_until: Mapped[float | None]
+    losses: Mapped[int]
+    ended_at: Mapped[float | None]
 
 
 class Lease(Base):

@@ -6,13 +6,27 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from serinus.tasks import Word
+from serinus.tasks import Name, Word
 
-__all__ = ["JOB_ENDS", "Job", "JobKind", "JobReport", "JobState"]
+__all__ = [
+    "JOB_ENDS",
+    "JOB_LEASE_S",
+    "PARAMS_BYTES",
+    "RESULT_BYTES",
+    "Job",
+    "JobAsk",
+    "JobKind",
+    "JobReport",
+    "JobState",
+]
 
 JobKind = Literal["preflight", "plan", "backtest", "recompute"]
 JobState = Literal["queued", "running", "done", "failed", "cancelled"]
 JOB_ENDS: frozenset[JobState] = frozenset({"done", "failed", "cancelled"})
+JOB_LEASE_S = 60.0
+"""Wall time that a monitor has a job for; each of its exchanges renews it. One that reaches nobody for so long stops."""
+PARAMS_BYTES, RESULT_BYTES = 256 << 10, 4 << 20
+"""The most, as JSON."""
 
 
 class Job(Word):
@@ -34,6 +48,15 @@ class Job(Word):
     created_at: float = 0.0
     worker: str | None = None
     lease_until: float | None = None
+
+
+class JobAsk(Word):
+    """What somebody asks for. `params` may bring an `sla` of its own; else the model's is filled in."""
+
+    kind: JobKind
+    model: Name
+    params: dict[str, Any] = {}
+    actor: Annotated[str, Field(max_length=200)] | None = None
 
 
 class JobReport(Word):

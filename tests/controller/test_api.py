@@ -117,6 +117,7 @@ def test_every_route_but_health_needs_a_token(api: httpx.Client) -> None:
     for path, methods in paths.items():
         for method in methods:
             where = path.replace("{model}", "ads").replace("{rollout_id}", "r").replace("{pool}", "default")
+            where = where.replace("{job_id}", "j")
             expected = 200 if path in ("/healthz", "/readyz") else 401
             assert api.request(method, where, json={}).status_code in (expected, 400), (method, path)
             assert expected == 200 or api.request(method, where).status_code in (401, 400)

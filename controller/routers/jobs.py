@@ -1,0 +1,56 @@
+"""Jobs: asked for, looked at, cancelled. Monitors take them at their exchange."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from controller.job_params import filled
+from controller.jobs import as_job, cancel, job_row, list_jobs, queue
+from controller.services import Admin, Used
+from serinus.errors import BadInput
+from serinus.jobs import Job, JobAsk, JobKind
+from serinus.tasks import Name
+
+__all__ = ["router"]
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+
+
+@router.post("", status_code=201)
+def ask(body: JobAsk, services: Used, caller: Admin) -> Job:
+    """Queue a job; a monitor that is free takes it."""
+    if body.kind == "preflight":
+        raise BadInput("a preflight belongs to a rollout", "start one, with `preflight` in its plan")
+    who = body.actor or caller.name
+    with services.db.write() as session:
+        params = filled(session, body.kind, body.model, body.params)
+        made = queue(session, body.kind, body.model, params, actor=who, now=services.clock())
+        return as_job(job_row(session, made))
+
+
+@router.get("")
+def list_all(
+    services: Used,
+    _caller: Admin,
+    model: Name | None = None,
+    kind: JobKind | None = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+) -> list[Job]:
+    """Jobs, the newest first, without parameters and results."""
+    with services.db.read() as session:
+        return list_jobs(session, model, kind, limit)
+
+
+@router.get("/{job_id}")
+def get(job_id: str, services: Used, _caller: Admin) -> Job:
+    with services.db.read() as session:
+        return as_job(job_row(session, job_id))
+
+
+@router.post("/{job_id}/cancel")
+def stop(job_id: str, services: Used, caller: Admin) -> Job:
+    """End a job; one that has ended otherwise stays as it is (409)."""
+    with services.db.write() as session:
+        return as_job(cancel(session, job_id, actor=caller.name, now=services.clock()))
