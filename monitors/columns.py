@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serinus.records import LabelRow, PredictionRow
+from serinus.tasks import MAX_CLASSES
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -92,7 +93,9 @@ class Labels:
 class Predictions:
     """One entry per score (row x task), all shape (n,) but `slices`, shape (n, number of slices), numbers of words.
 
-    `arm`: place in ARMS; `rollout`, `task`: numbers of words; `failed`: a fallback stood in."""
+    `arm`: place in ARMS; `rollout`, `task`: numbers of words; `failed`: a fallback stood in. `classes`: of a score of a
+    multiclass task the row of `shares` that has its probabilities, else -1; `shares`: float32, shape (m, most classes),
+    NaN behind the last class of a row; m is not n."""
 
     high: Hashes
     low: Hashes
@@ -105,6 +108,8 @@ class Predictions:
     value: Floats
     failed: NDArray[np.bool_]
     slices: Ints
+    classes: Ints
+    shares: NDArray[np.float32]
 
     def __len__(self) -> int:
         return len(self.index)
@@ -136,6 +141,7 @@ class Predictions:
             np.array([score.value for score in scores], np.float64),
             np.array([bool(score.fallback) for score in scores], np.bool_),
             spread[:, 3:],
+            *_shares([score.classes for score in scores]),
         )
 
     @property
@@ -151,13 +157,47 @@ class Predictions:
         return int(np.unique(keys, axis=1).shape[1])
 
     def take(self, which: NDArray[np.bool_] | Ints) -> Predictions:
-        return Predictions(*(getattr(self, name)[which] for name in self.__dataclass_fields__))
+        return Predictions(**{name: getattr(self, name)[which] for name in _BY_SCORE}, shares=self.shares)
 
     @classmethod
     def concat(cls, parts: Sequence[Self], slices: int = 0) -> Predictions:
         if not parts:
             return cls.of([], Words(), [""] * slices)
-        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in cls.__dataclass_fields__))
+        joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _BY_SCORE}
+        joined["classes"], shares = _join_shares([(part.classes, part.shares) for part in parts])
+        return cls(**joined, shares=shares)
+
+
+_BY_SCORE = tuple(name for name in Predictions.__dataclass_fields__ if name != "shares")
+
+
+def _shares(packed: Sequence[bytes]) -> tuple[Ints, NDArray[np.float32]]:
+    """(`classes`, `shares`) of `Predictions`, from the rows' bytes; what cannot be such bytes counts as none."""
+    sizes = np.array([len(each) for each in packed], np.int64)
+    sizes = np.where((sizes % 4 == 0) & (sizes <= 4 * MAX_CLASSES), sizes // 4, 0)
+    have = np.flatnonzero(sizes)
+    shares = np.full((len(have), int(sizes.max(initial=0))), np.nan, np.float32)
+    for size in np.unique(sizes[have]).tolist():
+        rows = np.flatnonzero(sizes[have] == size)
+        shares[rows, :size] = np.frombuffer(b"".join(packed[at] for at in have[rows]), "<f4").reshape(-1, size)
+    classes = np.full(len(sizes), -1, np.int64)
+    classes[have] = np.arange(len(have))
+    return classes, shares
+
+
+def _join_shares(parts: Sequence[tuple[Ints, NDArray[np.float32]]]) -> tuple[Ints, NDArray[np.float32]]:
+    """Of several parts, without rows of `shares` that nothing names any longer."""
+    classes = np.concatenate([classes for classes, _ in parts])
+    have = np.flatnonzero(classes >= 0)
+    width = max(shares.shape[1] for _, shares in parts) if len(have) else 0
+    joined = np.full((len(have), width), np.nan, np.float32)
+    at = 0
+    for numbers, shares in parts:
+        mine = shares[numbers[numbers >= 0]]
+        joined[at : at + len(mine), : mine.shape[1]] = mine
+        at += len(mine)
+    classes[have] = np.arange(len(have))
+    return classes, joined
 
 
 def _halves(ids: Sequence[bytes]) -> tuple[Hashes, Hashes]:

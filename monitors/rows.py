@@ -18,19 +18,25 @@ Hashes = NDArray[np.uint64]
 class Scored:
     """Labelled rows of one side. All but the last of shape (n,): event time (Unix ms), salted hash of the entity,
     label in {0., 1.}, probability; `slices`: place of the row's value in the SLA's list, -1 when it is not there,
-    shape (n, number of slices)."""
+    shape (n, number of slices).
+
+    Of other kinds of tasks `loss` is there too, else it is empty: squared error or log-loss of each row. Regression:
+    y: the value, p: what was predicted. Multiclass: y: 1. where the likeliest class was right, p: the true class's
+    probability (`monitors.losses`)."""
 
     event_ms: Ints
     entity: Hashes
     y: Floats
     p: Floats
     slices: Ints
+    loss: Floats = field(default_factory=lambda: np.zeros(0))
 
     def __len__(self) -> int:
         return len(self.y)
 
     def take(self, which: NDArray[np.bool_] | Ints) -> Scored:
-        return Scored(self.event_ms[which], self.entity[which], self.y[which], self.p[which], self.slices[which])
+        loss = self.loss[which] if len(self.loss) else self.loss
+        return Scored(self.event_ms[which], self.entity[which], self.y[which], self.p[which], self.slices[which], loss)
 
     @classmethod
     def empty(cls, slices: int = 0) -> Scored:
@@ -47,6 +53,7 @@ class Scored:
             np.concatenate([part.y for part in parts]),
             np.concatenate([part.p for part in parts]),
             np.concatenate([part.slices for part in parts]),
+            np.concatenate([part.loss for part in parts]),
         )
 
 

@@ -114,7 +114,8 @@ def schema(kind: Kind) -> Any:
     import pyarrow as pa  # noqa: PLC0415 (only rooms have it)
 
     text, whole, ident = pa.string(), pa.int64(), pa.binary(16)
-    score = pa.struct({"task": text, "value": pa.float64(), "version": whole, "fallback": text})
+    said = {"task": text, "value": pa.float64(), "version": whole, "fallback": text, "classes": pa.binary()}
+    score = pa.struct(said)
     tensor = pa.struct(
         {
             "name": text,

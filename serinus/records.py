@@ -45,14 +45,17 @@ MAX_ROW_BYTES = 1 << 20
 
 
 class Score(msgspec.Struct, array_like=True, frozen=True):
-    """One task's answer: probability, the version that was meant to give it, and what stood in for it, if anything.
+    """One task's answer: the version that was meant to give it, and what stood in for it, if anything.
 
-    `fallback`: "" when the version answered, else "stable" (the candidate failed) or the head's fallback."""
+    `value`: the probability, or the number that a regression task predicts; of a multiclass task the probability of
+    the likeliest class. `fallback`: "" when the version answered, else "stable" (the candidate failed) or the head's
+    fallback. `classes`: of a multiclass task the probability of each class, little-endian float32; else empty."""
 
     task: str
     value: float
     version: int
     fallback: str = ""
+    classes: bytes = b""
 
 
 class PredictionRow(msgspec.Struct, array_like=True, frozen=True):

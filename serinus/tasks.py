@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import math
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["NAME", "Datatype", "InputSpec", "Name", "TaskKind", "TaskSpec", "Word"]
+__all__ = ["MAX_CLASSES", "NAME", "Datatype", "InputSpec", "Name", "TaskKind", "TaskSpec", "Word"]
 
 NAME = r"^[a-z][a-z0-9_-]{0,62}$"
 Name = Annotated[str, Field(pattern=NAME)]
@@ -16,6 +17,12 @@ Datatype = Literal["FP32", "FP64", "INT32", "INT64", "BOOL", "BYTES"]
 """Tensor datatypes of the Open Inference Protocol v2; BYTES is text (UTF-8)."""
 
 TaskKind = Literal["binary", "regression", "multiclass"]
+MAX_CLASSES = 1_000
+
+
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1)]
+ClassName = Annotated[str, Field(min_length=1, max_length=128)]
 
 
 class Word(BaseModel):
@@ -41,9 +48,37 @@ class InputSpec(Word):
 
 
 class TaskSpec(Word):
-    """One task of a package. `output` names the tensor that holds its probabilities, shape [n]."""
+    """One task of a package. `output` names the tensor of its answers, float32.
+
+    binary: probabilities, shape [n]. regression: finite numbers, shape [n], in `unit`. multiclass: a probability for
+    each of `classes`, shape [n, len(classes)], rows that sum to 1; a label is the place of a class, from 0.
+    `base_rate`: what stands in for an answer that does not come: the share of ones, the mean, the shares of classes."""
 
     name: Name
     kind: TaskKind
     output: str
-    base_rate: Annotated[float, Field(ge=0, le=1)]
+    base_rate: Finite | Annotated[tuple[Share, ...], Field(max_length=MAX_CLASSES)]
+    classes: Annotated[tuple[ClassName, ...], Field(max_length=MAX_CLASSES)] = ()
+    unit: Annotated[str, Field(max_length=64)] = ""
+
+    @property
+    def row_shape(self) -> tuple[int, ...]:
+        """The shape of one row's answer: () or (classes,)."""
+        return (len(self.classes),) if self.kind == "multiclass" else ()
+
+    def model_post_init(self, _context: Any, /) -> None:
+        if self.unit and self.kind != "regression":
+            raise ValueError(f"task {self.name!r} has a unit, but is {self.kind}")
+        if self.kind != "multiclass":
+            if self.classes:
+                raise ValueError(f"task {self.name!r} has classes, but is {self.kind}")
+            if isinstance(self.base_rate, tuple):
+                raise ValueError(f"task {self.name!r} is {self.kind}: its base_rate must be one number")
+            if self.kind == "binary" and not 0 <= self.base_rate <= 1:
+                raise ValueError(f"task {self.name!r}: its base_rate is {self.base_rate:g}, not within 0 to 1")
+            return
+        if len(self.classes) < 2 or len(set(self.classes)) < len(self.classes):
+            raise ValueError(f"task {self.name!r} is multiclass: it must have classes, at least 2, of different names")
+        shares = self.base_rate if isinstance(self.base_rate, tuple) else ()
+        if len(shares) != len(self.classes) or not math.isclose(sum(shares), 1, abs_tol=1e-3):
+            raise ValueError(f"task {self.name!r}: its base_rate must be the share of each class, 1 together")
