@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import assert_never
 
 from controller.rollouts import Ask, Facts, Rollout, illegal, move
-from controller.transitions import Decision, end, load, promote
+from controller.transitions import Decision, begin_preflight, begin_shadow, end, load, promote
 from serinus.errors import BadInput
 from serinus.rollouts import Command, Phase
 
@@ -18,6 +18,7 @@ _BAKE: frozenset[Command] = frozenset({"pause", "rollback", "promote"})
 ALLOWED: dict[Phase, frozenset[Command]] = {
     Phase.PENDING: _EARLY,
     Phase.LOADING: _EARLY,
+    Phase.PREFLIGHT: _MIDDLE | {"approve"},
     Phase.SHADOW: _MIDDLE,
     Phase.CANARY: _MIDDLE,
     Phase.RAMP: _MIDDLE,
@@ -25,7 +26,8 @@ ALLOWED: dict[Phase, frozenset[Command]] = {
     Phase.AWAITING_APPROVAL: frozenset({"approve", "abort", "rollback", "promote"}),
 }
 """In the bake the candidate is stable already: `abort` would be ambiguous, so it is `rollback` or `promote` (which
-ends the bake). A paused rollout takes `resume` and what the phase it was paused in takes, but `pause`."""
+ends the bake). In the preflight `approve` goes on without it. A paused rollout takes `resume` and what the phase it was
+paused in takes, but `pause`."""
 
 
 def obey(rollout: Rollout, facts: Facts, ask: Ask, now: float) -> Decision:  # noqa: PLR0911 one return a command
@@ -46,7 +48,7 @@ def obey(rollout: Rollout, facts: Facts, ask: Ask, now: float) -> Decision:  # n
         case "resume":
             return _resume(rollout, facts, now, why)
         case "approve":
-            return promote(rollout, facts, now, why)
+            return _approve(rollout, facts, ask, now, why)
         case "promote":
             if not ask.reason.strip():
                 raise BadInput("promote overrides the evidence, so it needs a reason")
@@ -58,6 +60,14 @@ def obey(rollout: Rollout, facts: Facts, ask: Ask, now: float) -> Decision:  # n
         case "rollback":
             return end(rollout, Phase.ROLLED_BACK, facts, now, why)
     assert_never(ask.command)
+
+
+def _approve(rollout: Rollout, facts: Facts, ask: Ask, now: float, why: str) -> Decision:
+    if not rollout.in_preflight:
+        return promote(rollout, facts, now, why)
+    if not ask.reason.strip():
+        raise BadInput("approve goes on without the preflight, so it needs a reason")
+    return begin_shadow(rollout, facts, now, why)
 
 
 def _allowed(rollout: Rollout) -> frozenset[Command]:
@@ -76,6 +86,8 @@ def _resume(rollout: Rollout, facts: Facts, now: float, why: str) -> Decision:
     if back is Phase.LOADING:
         loading, actions = load(rollout, facts, now, why)
         return replace(loading, paused_from=None, paused_event_ms=None), actions
+    if back is Phase.PREFLIGHT:
+        return begin_preflight(rollout, facts, now, why)
     since = facts.watermark_ms
     if None not in (rollout.since_event_ms, rollout.paused_event_ms, since):
         since = (rollout.since_event_ms or 0) + (since or 0) - (rollout.paused_event_ms or 0)

@@ -8,14 +8,17 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import assert_never
 
+from controller import preflights
 from controller.actions import Alert, Refuse
+from controller.blame import blamed
 from controller.commands import obey
-from controller.gates import FRESH_S, blamed, overdue, undecided, waits_for
+from controller.gates import FRESH_S, overdue, undecided, waits_for
 from controller.rollouts import Facts, Rollout, illegal, move
 from controller.transitions import (
     RENEW_LEFT_S,
     SHARES_S,
     Decision,
+    begin_preflight,
     begin_shadow,
     end,
     load,
@@ -38,6 +41,9 @@ def decide(rollout: Rollout, facts: Facts, now: float) -> Decision:
     rollout = _noted(rollout, facts)
     if facts.evidence and facts.evidence.verdict == "violated":
         return _violated(rollout, facts, blamed(facts.evidence), now)
+    if facts.replay and (why := preflights.rejects(rollout, facts.replay)):
+        rollout = replace(rollout, verdict="violated")
+        return _violated(rollout, replace(facts, evidence=facts.replay.evidence), why, now)
     if facts.ask:
         return obey(rollout, facts, facts.ask, now)
     after, actions = _progress(rollout, facts, now)
@@ -80,7 +86,9 @@ def _progress(rollout: Rollout, facts: Facts, now: float) -> Decision:  # noqa: 
             if is_open:
                 why = f"nothing was violated in {rollout.plan.bake_s} s of bake"
                 return end(rollout, Phase.DONE, facts, now, why)
-        case Phase.PREFLIGHT | Phase.PAUSED | Phase.AWAITING_APPROVAL:
+        case Phase.PREFLIGHT:
+            return _preflight(rollout, facts, now)
+        case Phase.PAUSED | Phase.AWAITING_APPROVAL:
             pass
         case Phase.DONE | Phase.ROLLED_BACK | Phase.ABORTED | Phase.SUPERSEDED:
             raise illegal(rollout, f"there is no progress after {phase}")
@@ -100,10 +108,24 @@ def _loading(rollout: Rollout, facts: Facts, now: float) -> Decision:
         return end(rollout, Phase.ROLLED_BACK, facts, now, why)
     missing = waits_for(rollout, facts, now)
     if not missing:
-        return begin_shadow(rollout, facts, now)
+        begin = begin_preflight if rollout.plan.preflight else begin_shadow
+        return begin(rollout, facts, now)
     if rollout.deadline_at is not None and now > rollout.deadline_at:
         return end(rollout, Phase.ROLLED_BACK, facts, now, f"the time for loading is over; missing: {missing}")
     return rollout, ()
+
+
+def _preflight(rollout: Rollout, facts: Facts, now: float) -> Decision:
+    """It may reject, never promote: whatever else comes of it, and when nothing does in time, the rollout goes on."""
+    late = rollout.deadline_at is not None and now > rollout.deadline_at
+    why, quiet = preflights.outcome(facts, waits_for(rollout, facts, now), late=late)
+    if not why:
+        return rollout, ()
+    if facts.replay:  # what it rests on, if there is any
+        facts = replace(facts, evidence=facts.replay.evidence)
+    after, actions = begin_shadow(rollout, facts, now, why)
+    loud = () if quiet else (Alert(f"{rollout.model}: version {rollout.candidate} goes to its shadow: {why}"),)
+    return after, (*actions, *loud)
 
 
 def _await(rollout: Rollout, facts: Facts, now: float) -> Decision:

@@ -6,12 +6,12 @@ from __future__ import annotations
 
 from typing import assert_never
 
+from controller import preflights
 from controller.rollouts import Facts, Rollout
-from serinus.evidence import CellEvidence, Evidence
 from serinus.rollouts import Phase
 from serinus.routes import ReplicaReport
 
-__all__ = ["FRESH_S", "blamed", "overdue", "undecided", "waits_for"]
+__all__ = ["FRESH_S", "overdue", "undecided", "waits_for"]
 
 FRESH_S = 60.0
 """Wall seconds after its last call for which a monitor counts as alive."""
@@ -27,11 +27,12 @@ def waits_for(rollout: Rollout, facts: Facts, now: float) -> str:  # noqa: PLR09
         case Phase.LOADING:
             return _loading(rollout, facts)
         case Phase.PREFLIGHT:
-            return "the preflight"
+            return preflights.waits(facts, _monitor(facts, now))
         case Phase.SHADOW:
-            return _evidence(facts, now) or _hold(rollout, facts, plan.shadow_hold_s) or _begun(facts)
+            hold = _evidence(facts, now) or _held(facts)
+            return hold or _hold(rollout, facts, plan.shadow_hold_s) or _begun(facts)
         case Phase.CANARY | Phase.RAMP:
-            hold = _failing(rollout, facts) or _evidence(facts, now)
+            hold = _failing(rollout, facts) or _evidence(facts, now) or _held(facts)
             hold = hold or _hold(rollout, facts, plan.steps[rollout.step - 1].hold_s)
             last = rollout.step == len(plan.steps)
             return hold or _satisfied(facts) or (_cycle(facts, plan.cycle_s) if last else "")
@@ -54,29 +55,12 @@ def overdue(rollout: Rollout, facts: Facts) -> bool:
 
 
 def undecided(facts: Facts) -> str:
-    """The required guards that are not satisfied, with what each lacks."""
+    """The required guards that are not satisfied, with what each lacks; and what holds the ramp."""
     if facts.evidence is None:
         return "every guard, for no evidence came"
     cells = [c for c in facts.evidence.cells if c.role == "required" and c.verdict != "satisfied"]
-    return "; ".join(f"{c.name} ({c.why or c.verdict})" for c in cells) or "no required guard"
-
-
-def blamed(evidence: Evidence) -> str:
-    """Why violated evidence rolls back: its culprits with their numbers."""
-    by_share = sorted(evidence.cells, key=lambda cell: cell.weight * cell.e_violated)
-    cells = {cell.name: cell for cell in by_share}  # of the streams, the one that said more
-    named = [_numbers(cells[name]) if name in cells else name for name in evidence.culprits]
-    return f"violated: {'; '.join(named) or 'no cell is named'}; E = {evidence.e:.4g}, limit {evidence.limit:g}"
-
-
-def _numbers(cell: CellEvidence) -> str:
-    def shown(value: float | None) -> str:
-        return "unknown" if value is None else f"{value:.4g}"
-
-    return (
-        f"{cell.name} ({cell.stream}): estimate {shown(cell.estimate)}, interval [{shown(cell.low)}, "
-        f"{shown(cell.high)}], margin {cell.margin:g}, {cell.labels} labels, {cell.positives} positives"
-    )
+    lacking = "; ".join(f"{c.name} ({c.why or c.verdict})" for c in cells) or "no required guard"
+    return f"{lacking}; {held}" if (held := _held(facts)) else lacking
 
 
 def _loading(rollout: Rollout, facts: Facts) -> str:
@@ -98,9 +82,15 @@ def _failing(rollout: Rollout, facts: Facts) -> str:
     return f"version {rollout.candidate} to be loaded by {', '.join(failed)}" if failed else ""
 
 
-def _evidence(facts: Facts, now: float) -> str:
+def _monitor(facts: Facts, now: float) -> str:
     if facts.monitor_seen_at is None or now - facts.monitor_seen_at > FRESH_S:
         return f"a monitor: none has called within {FRESH_S:g} s"
+    return ""
+
+
+def _evidence(facts: Facts, now: float) -> str:
+    if silent := _monitor(facts, now):
+        return silent
     if facts.watermark_ms is None:
         return "a watermark: no label source has said yet up to when it is complete"
     if facts.evidence is None:
@@ -109,6 +99,11 @@ def _evidence(facts: Facts, now: float) -> str:
         whys = {f"{c.name} ({c.why})" for c in facts.evidence.cells if c.verdict == "error"}
         return f"evidence without errors: {'; '.join(sorted(whys)) or 'the monitor names no cell'}"
     return ""
+
+
+def _held(facts: Facts) -> str:
+    """What the newest look says must not grow: nobody is rolled back for it, and it ends when a look is without it."""
+    return f"held: {'; '.join(facts.evidence.holds)}" if facts.evidence and facts.evidence.holds else ""
 
 
 def _hold(rollout: Rollout, facts: Facts, hold_s: int) -> str:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 
 from serinus.errors import IllegalMove
 from serinus.evidence import Evidence, VerdictName
+from serinus.jobs import Job
+from serinus.preflights import PreflightResult
 from serinus.rollouts import ENDS, Command, Move, Phase, Plan, RolloutView
 from serinus.routes import ReplicaReport
 
@@ -19,7 +21,7 @@ DONE, ROLLED_BACK, ABORTED, SUPERSEDED = Phase.DONE, Phase.ROLLED_BACK, Phase.AB
 FOLLOWS: dict[Phase, frozenset[Phase]] = {
     PENDING: frozenset({LOADING, PAUSED, ROLLED_BACK, ABORTED, SUPERSEDED}),
     LOADING: frozenset({PREFLIGHT, SHADOW, PAUSED, ROLLED_BACK, ABORTED, SUPERSEDED}),
-    PREFLIGHT: frozenset({SHADOW, PAUSED, ROLLED_BACK, ABORTED, SUPERSEDED}),
+    PREFLIGHT: frozenset({SHADOW, BAKE, PAUSED, ROLLED_BACK, ABORTED, SUPERSEDED}),
     SHADOW: frozenset({CANARY, BAKE, PAUSED, AWAITING, ROLLED_BACK, ABORTED, SUPERSEDED}),
     CANARY: frozenset({RAMP, BAKE, PAUSED, AWAITING, ROLLED_BACK, ABORTED, SUPERSEDED}),
     RAMP: frozenset({RAMP, BAKE, PAUSED, AWAITING, ROLLED_BACK, ABORTED, SUPERSEDED}),
@@ -37,7 +39,7 @@ class Rollout:
     `step`: how many of the plan's steps have begun; 0 before the canary. `promoted`: the candidate is stable now.
     `started_event_ms`: watermark when shadow traffic began, or the first one known since; evidence counts from it.
     `since_event_ms`: the same for the present phase or step: holds count from it. `deadline_at`: wall time until which
-    loading may take. `expires_at`: wall time at which the shares end unless they are renewed."""
+    loading, or the preflight, may take. `expires_at`: wall time at which the shares end unless they are renewed."""
 
     id: str
     model: str
@@ -63,6 +65,11 @@ class Rollout:
     @property
     def active(self) -> bool:
         return self.phase not in ENDS
+
+    @property
+    def in_preflight(self) -> bool:
+        """True also while it is paused there."""
+        return Phase.PREFLIGHT in (self.phase, self.paused_from)
 
     @property
     def shares(self) -> bool:
@@ -100,7 +107,8 @@ class Ask:
 class Facts:
     """What is known when a decision is taken.
 
-    `evidence`: the newest look, or the first one that was violated. `watermark_ms`: event time now, of the model's
+    `evidence`: the newest look at live traffic, or the first one that was violated. `preflight`: its job; `replay`:
+    what that found, once it is done. `watermark_ms`: event time now, of the model's
     labels. `replicas`: the last report of each live replica of the pool. `monitor_seen_at`: wall time."""
 
     evidence: Evidence | None = None
@@ -108,6 +116,8 @@ class Facts:
     replicas: tuple[ReplicaReport, ...] = ()
     monitor_seen_at: float | None = None
     ask: Ask | None = None
+    preflight: Job | None = None
+    replay: PreflightResult | None = None
 
 
 def move(rollout: Rollout, to: Phase, why: str, facts: Facts, now: float) -> Rollout:

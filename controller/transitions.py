@@ -8,7 +8,18 @@ from controller.actions import Action, Alert, Promote, Restore
 from controller.rollouts import Facts, Rollout, move
 from serinus.rollouts import Phase
 
-__all__ = ["LOADING_S", "RENEW_LEFT_S", "SHARES_S", "Decision", "begin_shadow", "end", "load", "next_step", "promote"]
+__all__ = [
+    "LOADING_S",
+    "RENEW_LEFT_S",
+    "SHARES_S",
+    "Decision",
+    "begin_preflight",
+    "begin_shadow",
+    "end",
+    "load",
+    "next_step",
+    "promote",
+]
 
 LOADING_S = 300.0
 """Wall seconds within which every live replica must hold the candidate."""
@@ -22,10 +33,22 @@ def load(rollout: Rollout, facts: Facts, now: float, why: str = "every replica i
     return replace(move(rollout, Phase.LOADING, why, facts, now), deadline_at=now + LOADING_S), ()
 
 
-def begin_shadow(rollout: Rollout, facts: Facts, now: float) -> Decision:
+LOADED = "every live replica holds the candidate"
+
+
+def begin_preflight(rollout: Rollout, facts: Facts, now: float, why: str = LOADED) -> Decision:
+    """Past requests are to be scored before anybody's: for so long at most as the plan allows, in wall time."""
+    deadline_s = rollout.plan.preflight.deadline_s if rollout.plan.preflight else 0
+    after = move(rollout, Phase.PREFLIGHT, why, facts, now)
+    return replace(after, deadline_at=now + deadline_s, paused_from=None, paused_event_ms=None), ()
+
+
+def begin_shadow(rollout: Rollout, facts: Facts, now: float, why: str = LOADED) -> Decision:
     """Copies of the traffic begin to be scored: evidence counts from here."""
-    after = move(rollout, Phase.SHADOW, "every live replica holds the candidate", facts, now)
-    after = replace(after, deadline_at=None, started_event_ms=facts.watermark_ms)
+    after = move(rollout, Phase.SHADOW, why, facts, now)
+    after = replace(
+        after, deadline_at=None, paused_from=None, paused_event_ms=None, started_event_ms=facts.watermark_ms
+    )
     return _share(after, 0, rollout.plan.shadow_bp, now), ()
 
 
@@ -43,7 +66,7 @@ def next_step(rollout: Rollout, facts: Facts, now: float) -> Decision:
 
 def promote(rollout: Rollout, facts: Facts, now: float, why: str) -> Decision:
     """The candidate becomes stable; the old stable goes on as its shadow, so that the comparison goes on."""
-    after = replace(move(rollout, Phase.BAKE, why, facts, now), promoted=True, paused_from=None)
+    after = replace(move(rollout, Phase.BAKE, why, facts, now), promoted=True, paused_from=None, deadline_at=None)
     return _share(after, 0, rollout.plan.shadow_bp, now), (Promote(rollout.candidate, why),)
 
 

@@ -76,6 +76,16 @@ class Plan(Word):
     max_duration_s: Annotated[int, Field(ge=60, le=366 * DAY_S)] = 60 * DAY_S
     alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
 
+    @property
+    def replay_alpha(self) -> float:
+        """The preflight's part of alpha; 0 without one."""
+        return self.alpha * self.preflight.alpha_share if self.preflight else 0.0
+
+    @property
+    def live_alpha(self) -> float:
+        """What the live streams have, from the start to the end, whatever becomes of the preflight."""
+        return self.alpha * (1 - self.preflight.alpha_share) if self.preflight else self.alpha
+
     def model_post_init(self, _context: Any, /) -> None:
         shares = [step.canary_bp for step in self.steps]
         if shares != sorted(shares):

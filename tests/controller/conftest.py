@@ -28,8 +28,10 @@ from controller.registry import add_version, put_model
 from controller.replicas import record
 from controller.rollouts import Ask, Facts, Rollout
 from serinus.evidence import CellEvidence, Evidence, MonitorReport, Verdict
+from serinus.jobs import Job
 from serinus.package import Manifest, write_manifest
-from serinus.rollouts import Move, Phase, Plan, Step
+from serinus.preflights import PreflightResult
+from serinus.rollouts import Move, Phase, Plan, Preflight, Step
 from serinus.routes import ReplicaReport, WatchRequest
 from serinus.sla import Sla
 
@@ -128,11 +130,29 @@ def facts_of(verdict: str | None = "satisfied", at_ms: int = T0 + 30 * DAY_MS, *
     return replace(known, **changes)
 
 
+def preflight_of(state: str | None = "done", verdict: str | None = "inconclusive", **changes: Any) -> dict[str, Any]:
+    """The facts of a preflight: its job and, where that is done, what it found. No `state`: it was never queued."""
+    if state is None:
+        return {"preflight": None, "replay": None}
+    job = Job(id="preflight-r1", kind="preflight", model="ads", state=state, progress=0.5, said="day 3 of 7")  # type: ignore[arg-type]
+    if state != "done":
+        return {"preflight": job, "replay": None}
+    evidence = None
+    if verdict:
+        told = evidence_of(verdict, T0 - DAY_MS, limit=100.0, e=123.0 if verdict == "violated" else 0.2)
+        cells = tuple(cell.model_copy(update={"stream": "replay"}) for cell in told.cells)
+        evidence = told.model_copy(update={"cells": cells})
+    found = {"evidence": evidence, "requests": 5_000, "with_inputs": 1_000, "rows": 900, **changes}
+    return {"preflight": job, "replay": PreflightResult.model_validate(found)}
+
+
 def rollout_in(phase: Phase, paused_from: Phase | None = None, plan: Plan = PLAN, **changes: Any) -> Rollout:
     """A rollout in that phase, with shares, step and clocks as they are there; begun at T0."""
     at = paused_from or phase
     step = {Phase.CANARY: 1, Phase.RAMP: 2, Phase.BAKE: 2, Phase.DONE: 2}.get(at, 0)
-    early = at in (Phase.PENDING, Phase.LOADING)
+    early = at in (Phase.PENDING, Phase.LOADING, Phase.PREFLIGHT)
+    if at is Phase.PREFLIGHT and plan.preflight is None:
+        plan = plan.model_copy(update={"preflight": Preflight()})
     ended = phase in (Phase.DONE, Phase.ROLLED_BACK, Phase.ABORTED, Phase.SUPERSEDED)
     shares = not early and not ended
     rollout = Rollout(
@@ -152,7 +172,7 @@ def rollout_in(phase: Phase, paused_from: Phase | None = None, plan: Plan = PLAN
         paused_event_ms=T0 if paused_from else None,
         started_event_ms=None if early else T0,
         since_event_ms=None if early else T0,
-        deadline_at=NOW + 100 if at is Phase.LOADING else None,
+        deadline_at=NOW + 100 if at in (Phase.LOADING, Phase.PREFLIGHT) else None,
         expires_at=NOW + 500 if shares else None,
         history=(Move(at=NOW, event_ms=T0, start=Phase.PENDING, to=phase, why="the test", actor="test"),),
     )
@@ -168,6 +188,7 @@ class Make:
     replicas = staticmethod(replicas_of)
     facts = staticmethod(facts_of)
     rollout = staticmethod(rollout_in)
+    preflight = staticmethod(preflight_of)
 
 
 @pytest.fixture(scope="session")

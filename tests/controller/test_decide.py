@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from controller.actions import Alert, Promote, Restore
+from controller.blame import blamed
 from controller.decide import decide
-from controller.gates import blamed, waits_for
+from controller.gates import waits_for
 from controller.rollouts import Ask
 from serinus.errors import BadInput
 from serinus.rollouts import Phase, Plan, Step

@@ -17,7 +17,7 @@ from serinus.rollouts import ENDS, Phase
 COMMANDS = ("pause", "resume", "approve", "abort", "promote", "rollback")
 VERDICTS = ("none", "satisfied", "inconclusive", "error", "violated", "stale")
 PLACES = [phase.value for phase in Phase if phase is not Phase.PAUSED]
-PLACES += [f"paused:{phase}" for phase in ("pending", "loading", "shadow", "canary", "ramp", "bake")]
+PLACES += [f"paused:{phase}" for phase in ("pending", "loading", "preflight", "shadow", "canary", "ramp", "bake")]
 
 # Without a command: where each verdict leads. "violated" leads to rolled_back from every active phase.
 GOES = {
@@ -33,6 +33,7 @@ EARLY = {"pause": "paused", "abort": "aborted", "rollback": "rolled_back"}
 OBEYS = {
     "pending": EARLY,
     "loading": EARLY,
+    "preflight": EARLY | {"approve": "shadow", "promote": "bake"},
     "shadow": EARLY | {"promote": "bake"},
     "canary": EARLY | {"promote": "bake"},
     "ramp": EARLY | {"promote": "bake"},
@@ -42,6 +43,9 @@ OBEYS = {
     },
     "paused:pending": {"resume": "pending", "abort": "aborted", "rollback": "rolled_back"},
     "paused:loading": {"resume": "loading", "abort": "aborted", "rollback": "rolled_back"},
+    "paused:preflight": {
+        "resume": "preflight", "approve": "shadow", "abort": "aborted", "rollback": "rolled_back", "promote": "bake"
+    },
     "paused:shadow": {"resume": "shadow", "abort": "aborted", "rollback": "rolled_back", "promote": "bake"},
     "paused:canary": {"resume": "canary", "abort": "aborted", "rollback": "rolled_back", "promote": "bake"},
     "paused:ramp": {"resume": "ramp", "abort": "aborted", "rollback": "rolled_back", "promote": "bake"},
