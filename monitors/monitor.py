@@ -15,6 +15,7 @@ import httpx
 from pydantic import ValidationError
 
 from monitors.follower import Follower
+from monitors.jobs import JobDesk
 from monitors.settings import Settings
 from monitors.watermark import Watermark, read_marks
 from serinus.errors import SerinusError, Unavailable, from_problem
@@ -36,7 +37,7 @@ class Monitor:
     """`pending`: looks that the controller has not answered for; `clock`: wall time, Unix seconds.
 
     `aside`: rollouts that could not be followed, and until when (wall time) they are left alone: without evidence their
-    rollout holds, and the others go on."""
+    rollout holds, and the others go on. `desk`: long work, done by another process meanwhile."""
 
     settings: Settings
     http: httpx.Client
@@ -45,7 +46,11 @@ class Monitor:
     watermarks: dict[str, Watermark] = field(default_factory=dict)
     pending: list[Evidence] = field(default_factory=list)
     aside: dict[str, float] = field(default_factory=dict)
+    desk: JobDesk = field(init=False)
     _saved_at: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.desk = JobDesk(self.settings.log, self.settings.state)
 
     @classmethod
     def of(cls, settings: Settings) -> Monitor:
@@ -66,6 +71,7 @@ class Monitor:
             back_off = FIRST_BACK_OFF_S
             pause = BUSY_S if looks >= LOOKS_PER_EXCHANGE else PROGRESS_S if looks else IDLE_S
         self.save()
+        self.desk.close()
 
     def turn(self) -> int:
         """One exchange, and then up to LOOKS_PER_EXCHANGE looks. Returns how many were made.
@@ -73,8 +79,15 @@ class Monitor:
         Raises SerinusError when the controller cannot be reached or refuses; nothing is lost by that."""
         self._measure()
         marks = {name: mark.value_ms for name, mark in self.watermarks.items() if mark.value_ms is not None}
-        report = MonitorReport(monitor=self.settings.name, watermarks_ms=marks, evidence=tuple(self.pending))
+        report = MonitorReport(
+            monitor=self.settings.name,
+            watermarks_ms=marks,
+            evidence=tuple(self.pending),
+            jobs=self.desk.reports(),
+            free=self.desk.free,
+        )
         work = self._exchange(report)
+        self.desk.take_on(work.jobs)
         for evidence in self.pending:
             if follower := self.followers.get(evidence.rollout):
                 follower.posted_ms = evidence.tick_ms

@@ -24,7 +24,7 @@ JobKind = Literal["preflight", "plan", "backtest", "recompute"]
 JobState = Literal["queued", "running", "done", "failed", "cancelled"]
 JOB_ENDS: frozenset[JobState] = frozenset({"done", "failed", "cancelled"})
 JOB_LEASE_S = 60.0
-"""Wall time that a monitor has a job for; each of its exchanges renews it. One that reaches nobody for so long stops."""
+"""Wall time that a monitor has a job for; its exchanges renew it. One that reaches nobody for so long stops."""
 PARAMS_BYTES, RESULT_BYTES = 256 << 10, 4 << 20
 """The most, as JSON."""
 
