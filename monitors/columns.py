@@ -149,6 +149,11 @@ class Predictions:
         """Event time (Unix ms), from the id."""
         return (self.high >> np.uint64(16)).astype(np.int64)
 
+    def shares_of(self, at: Ints) -> NDArray[np.float32]:
+        """The probabilities of these scores' classes, shape (len(at), most classes); NaN where there are none."""
+        none = np.full((1, self.shares.shape[1]), np.nan, np.float32)
+        return np.concatenate([self.shares, none])[self.classes[at]]
+
     @property
     def answers(self) -> int:
         """How many rows were answered: each once, however many tasks it has and often it came; no shadow answers."""

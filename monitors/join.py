@@ -13,9 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monitors.columns import CANARY, CONTROL, NO_LABELS, Labels, Predictions, Words
+from monitors.losses import NONE, judged, valid_labels
 from monitors.rows import Exposed, Scored, Tick
 from serinus.evidence import Stream, WorkItem
 from serinus.sla import Sla
+from serinus.tasks import TaskKind
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -77,8 +79,12 @@ def join_mature(item: WorkItem, tasks: Iterable[str], due: Due, tick_ms: int) ->
         counts["rows_without_condition"] += int((~wanted)[used].sum())
         names: tuple[Stream, Stream] = ("shadow", "canary")
         for stream, pair in zip(names, sides, strict=True):
-            a, b = (_scored(mine, side[known[of_row[side]]], of_row, outcome.y, places) for side in pair)
-            streams[stream, task] = (a, b)
+            kind = item.sla.tasks[task].kind
+            chosen = [side[known[of_row[side]]] for side in pair]
+            a, b = (_scored(kind, mine, side, outcome.y[of_row[side]], places) for side in chosen)
+            streams[stream, task], lacking = _sound(a, b, paired=stream == "shadow")
+            if lacking:
+                counts["labels_of_unknown_class"] += lacking
     firsts = [side.event_ms.min() for pair in streams.values() for side in pair if len(side)]
     return Tick(tick_ms, streams, {}, dict(counts), int(min(firsts)) if firsts else None)
 
@@ -147,7 +153,7 @@ class _Labelled:
         """The label of each key known within the task's window: the earliest (ties: the smaller value) wins."""
         spec, labels, counts = self.sla.tasks[task], self.labels, Counter[str]()
         mine = np.flatnonzero(labels.task == self.words.known(task))
-        valid = np.isin(labels.value[mine], (0.0, 1.0))
+        valid = valid_labels(spec.kind, labels.value[mine])
         counts["labels_invalid"] = int((~valid).sum())
         mine = mine[valid]
         order = np.lexsort((labels.value[mine], labels.known_ms[mine], self.key[mine]))
@@ -197,8 +203,19 @@ def _first(ordered: Ints, key: Ints) -> Ints:
     return np.asarray(ordered[np.append(True, keys[1:] != keys[:-1])[: len(keys)]])
 
 
-def _scored(rows: Predictions, at: Ints, of_row: Ints, y: Floats, places: Ints) -> Scored:
-    return Scored(rows.event_ms[at], rows.entity[at], y[of_row[at]], rows.value[at], places[at])
+def _scored(kind: TaskKind, rows: Predictions, at: Ints, label: Floats, places: Ints) -> Scored:
+    y, p, loss = judged(kind, label, rows.value[at], rows.shares_of(at) if kind == "multiclass" else NONE)
+    return Scored(rows.event_ms[at], rows.entity[at], y, p, places[at], loss)
+
+
+def _sound(a: Scored, b: Scored, *, paired: bool) -> tuple[tuple[Scored, Scored], int]:
+    """Both sides without the rows whose label is a class that the model lacks (where `paired`: one of the models), and
+    how many rows that were."""
+    fine_a, fine_b = np.isfinite(a.p), np.isfinite(b.p)
+    if paired:
+        fine_a = fine_b = fine_a & fine_b
+    lacking = int((~fine_a).sum()) + (0 if paired else int((~fine_b).sum()))
+    return ((a.take(fine_a), b.take(fine_b)) if lacking else (a, b)), lacking
 
 
 def _places(rows: Predictions, sla: Sla, words: Words) -> Ints:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["MAX_CLASSES", "NAME", "Datatype", "InputSpec", "Name", "TaskKind", "TaskSpec", "Word"]
+__all__ = ["LARGEST_LABEL", "MAX_CLASSES", "NAME", "Datatype", "InputSpec", "Name", "TaskKind", "TaskSpec", "Word"]
 
 NAME = r"^[a-z][a-z0-9_-]{0,62}$"
 Name = Annotated[str, Field(pattern=NAME)]
@@ -18,6 +18,8 @@ Datatype = Literal["FP32", "FP64", "INT32", "INT64", "BOOL", "BYTES"]
 
 TaskKind = Literal["binary", "regression", "multiclass"]
 MAX_CLASSES = 1_000
+LARGEST_LABEL = 1e30
+"""Of a regression task, either sign: its square is still a number, as are sums of many."""
 
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
