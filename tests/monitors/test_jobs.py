@@ -118,7 +118,7 @@ def test_a_job_runs_beside_the_monitor_and_its_result_is_told_until_it_is_heard(
     report = ended(desk, (job,))
     assert (report.state, report.progress) == ("done", 1.0)
     assert report.result == {"steps": 4, "text": "", "e": "Infinity"}
-    pid, nice, leads = tries(tmp_path)[0].split()
+    _, nice, leads = tries(tmp_path)[0].split()
     assert (int(nice) >= 10, leads) == (True, "True")
     assert desk.reports() == (report,)
     desk.take_on(())
@@ -252,7 +252,7 @@ def test_a_child_dies_with_its_monitor_and_the_next_one_goes_on(desk: JobDesk, t
     words = [str(desk.log), str(desk.state), CHILD, job.model_dump_json()]
     keeper = subprocess.Popen([sys.executable, "-c", KEEPER, *words], cwd=ROOT)
     try:
-        until(lambda: (tmp_path / "state/jobs/j1/work/step-3").exists())
+        until((tmp_path / "state/jobs/j1/work/step-3").exists)
         pid = int(tries(tmp_path)[0].split()[0])
         assert alive(pid)
     finally:
