@@ -10,6 +10,7 @@ from controller.tables import Alias, AliasMove, Model, Version
 from serinus.errors import InvalidPackage, InvalidSla, NotFound
 from serinus.package import Manifest
 from serinus.sla import Sla
+from serinus.tasks import TaskKind
 
 __all__ = ["add_version", "alias_of", "check_covers", "point", "previous_before", "put_model", "version_of"]
 
@@ -27,6 +28,9 @@ def put_model(session: Session, sla: Sla, pool: str, now: float) -> Model:
         lacks = _lacking(sla, version_of(session, sla.model, stable).manifest)
         if lacks:
             raise InvalidSla(f"tasks.{lacks[0]}: the stable version, {stable}, has no such task")
+        if others := _of_another_kind(sla, version_of(session, sla.model, stable).manifest):
+            task, said, kind = others[0]
+            raise InvalidSla(f"tasks.{task}.kind: it is {said}, but {kind} in the stable version, {stable}")
     if model.sla != sla:
         model.sla = sla
     model.pool = pool
@@ -34,16 +38,29 @@ def put_model(session: Session, sla: Sla, pool: str, now: float) -> Model:
 
 
 def check_covers(sla: Sla, manifest: Manifest) -> None:
-    """Raise InvalidPackage, naming the task, when the SLA speaks of a task that the package lacks."""
+    """Raise InvalidPackage, naming the task, when the SLA speaks of a task that the package lacks, or of another
+    kind."""
     if lacks := _lacking(sla, manifest):
         raise InvalidPackage(
             f"the SLA of {sla.model} names task {lacks[0]!r}; the package has only {list(manifest.task_names)}",
             "export the package with that task, or take the task out of the SLA first",
         )
+    if others := _of_another_kind(sla, manifest):
+        task, said, kind = others[0]
+        raise InvalidPackage(
+            f"the SLA of {sla.model} says that task {task!r} is {said}; in the package it is {kind}",
+            f"say `kind: {kind}` at the task in the SLA, or export the package with a {said} task",
+        )
 
 
 def _lacking(sla: Sla, manifest: Manifest) -> list[str]:
     return sorted(set(sla.tasks) - set(manifest.task_names))
+
+
+def _of_another_kind(sla: Sla, manifest: Manifest) -> list[tuple[str, TaskKind, TaskKind]]:
+    """(task, its kind in the SLA, in the package), of the tasks where the two differ."""
+    kinds = {task.name: task.kind for task in manifest.tasks}
+    return [(name, task.kind, kinds[name]) for name, task in sorted(sla.tasks.items()) if task.kind != kinds[name]]
 
 
 def add_version(session: Session, name: str, digest: str, manifest: Manifest, now: float) -> tuple[int, bool]:

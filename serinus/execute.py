@@ -50,7 +50,9 @@ CASTABLE: dict[Datatype, str] = {
 MISSING: dict[Datatype, Any] = {"FP32": np.nan, "FP64": np.nan, "BYTES": ""}
 
 SAMPLE_TOLERANCE: dict[Precision, float] = {"fp32": 1e-4, "fp16": 1e-4, "int8": 5e-3}
-"""How far a probability may be from the one in sample.json: another CPU rounds otherwise, with 8 bits by more."""
+"""How far a probability may be from the one in sample.json: another CPU rounds otherwise, with 8 bits by more.
+
+The numbers of a regression task: relative to the largest of them."""
 
 
 def session_options() -> Any:
@@ -149,7 +151,7 @@ class Executor:
             raise InvalidPackage(f"part {part.name!r}: ONNX Runtime cannot load {part.file}: {error}") from error
 
     def run(self, raw: Raw, tasks: Iterable[str] | None = None) -> dict[str, npt.NDArray[np.float32]]:
-        """task -> probabilities, float32 [n], of the asked tasks (None: all). Only the parts they need are run.
+        """task -> answers, float32 [n, *row_shape], of the asked tasks (None: all). Only the parts they need are run.
 
         Raises BadInput for wrong inputs or an unknown task, InvalidPackage when a part fails."""
         asked = tuple(tasks) if tasks is not None else self.manifest.task_names

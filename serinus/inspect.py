@@ -21,8 +21,10 @@ import numpy.typing as npt
 
 from serinus.errors import BadInput, InvalidPackage, SerinusError
 from serinus.execute import SAMPLE_TOLERANCE, Executor, parse_raw
+from serinus.outputs import faults_of, scale_of
 from serinus.package import MAX_FILES, Manifest, read_manifest
 from serinus.parts import check_part
+from serinus.tasks import TaskSpec
 
 __all__ = ["MAX_JSON_BYTES", "MAX_PACKAGE_BYTES", "inspect_package", "main"]
 
@@ -84,7 +86,7 @@ def _check_inputs(manifest: Manifest) -> None:
 
 
 def _check_roles(manifest: Manifest) -> None:
-    """A probability comes from a head, and every part is there for a task."""
+    """An answer comes from a head, and every part is there for a task."""
     heads = {tensor for part in manifest.parts if part.role == "head" for tensor in part.outputs}
     for task in manifest.tasks:
         if task.output not in heads:
@@ -125,30 +127,43 @@ def _check_sample(executor: Executor, sample: Mapping[str, Any]) -> None:
         ]
     except BadInput as error:
         raise InvalidPackage(f"sample.json: {error.detail}") from error
-    for task in manifest.task_names:
-        _check_output(task, found[task], rows)
-        said = _floats(expected[task], task, rows)
-        if (apart := float(np.abs(found[task] - said).max())) > SAMPLE_TOLERANCE[manifest.precision]:
-            raise InvalidPackage(f"task {task!r}: the sample says other probabilities, up to {apart:.2g} apart")
+    for task in manifest.tasks:
+        _check_output(task, found[task.name], rows)
+        said = _floats(expected[task.name], task, rows)
+        _check_answers(task, found[task.name], said, SAMPLE_TOLERANCE[manifest.precision])
         for at, one in enumerate(single):
-            _check_output(task, one[task], 1)
-            if abs(float(one[task][0]) - float(found[task][at])) > ROWS_TOLERANCE:
-                raise InvalidPackage(f"task {task!r}: row {at} of the sample depends on the rows beside it")
+            _check_output(task, one[task.name], 1)
+            apart = np.abs(one[task.name][0] - found[task.name][at]).max() / scale_of(task, found[task.name])
+            if apart > ROWS_TOLERANCE:
+                raise InvalidPackage(f"task {task.name!r}: row {at} of the sample depends on the rows beside it")
 
 
-def _check_output(task: str, found: npt.NDArray[Any], rows: int) -> None:
-    if not isinstance(found, np.ndarray) or found.dtype != np.float32 or found.shape != (rows,):
-        kind, shape = getattr(found, "dtype", type(found).__name__), getattr(found, "shape", None)
-        raise InvalidPackage(f"task {task!r}: its head gives {kind} {shape}, expected float32 {(rows,)}")
-    if not ((found >= 0) & (found <= 1)).all():
-        raise InvalidPackage(f"task {task!r}: its head gives {found.min()} to {found.max()}, expected 0 to 1")
+def _check_answers(task: TaskSpec, found: npt.NDArray[Any], said: npt.NDArray[Any], tolerance: float) -> None:
+    """Are they what the sample says?"""
+    apart = float(np.abs(found - said).max()) / scale_of(task, said)
+    if apart > tolerance:
+        what = "numbers, relative to the largest" if task.kind == "regression" else "probabilities"
+        raise InvalidPackage(f"task {task.name!r}: the sample says other {what}, up to {apart:.2g} apart")
 
 
-def _floats(values: Any, task: str, rows: int) -> npt.NDArray[np.float64]:
-    fine = isinstance(values, list) and len(values) == rows
-    if not fine or not all(isinstance(v, int | float) and math.isfinite(v) for v in values):
-        raise InvalidPackage(f"task {task!r}: sample.json must have {rows} numbers as its outputs")
-    return np.asarray(values, np.float64)
+def _check_output(task: TaskSpec, found: npt.NDArray[Any], rows: int) -> None:
+    shape = (rows, *task.row_shape)
+    if not isinstance(found, np.ndarray) or found.dtype != np.float32 or found.shape != shape:
+        kind, given = getattr(found, "dtype", type(found).__name__), getattr(found, "shape", None)
+        raise InvalidPackage(f"task {task.name!r}: its head gives {kind} {given}, expected float32 {shape}")
+    if wrong := faults_of(task, found):
+        raise InvalidPackage(f"task {task.name!r}: its head gives {wrong}")
+
+
+def _floats(values: Any, task: TaskSpec, rows: int) -> npt.NDArray[np.float64]:
+    """What the sample says of a task, shape [rows, *task.row_shape]."""
+    width = math.prod(task.row_shape)
+    each = [[value] for value in values] if isinstance(values, list) and not task.row_shape else values
+    fine = isinstance(each, list) and len(each) == rows and all(isinstance(v, list) and len(v) == width for v in each)
+    if not fine or not all(isinstance(v, int | float) and math.isfinite(v) for row in each for v in row):
+        what = f"{rows} rows of {width} numbers" if task.row_shape else f"{rows} numbers"
+        raise InvalidPackage(f"task {task.name!r}: sample.json must have {what} as its outputs")
+    return np.asarray(each, np.float64).reshape(rows, *task.row_shape)
 
 
 def _check_baseline(manifest: Manifest, baseline: Mapping[str, Any]) -> None:

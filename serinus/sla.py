@@ -108,7 +108,7 @@ class TaskSla(Word):
     """When a task's labels come and what their absence means.
 
     A row's label is mature `label_window_s` (event time) after its request. Without a label by then the row is a
-    negative (`absent: negative`, a click that never came) or has no label at all. `given`: the rows that count are
+    negative (`absent: negative`, a click that never came; a 0) or has no label at all. `given`: the rows that count are
     those whose label of that other task is 1 (`click`) or 0 (`not cancelled`). `head`: how the task is served.
 
     `early_window_s`: a label known so soon also counts early. `heartbeat_s`: a label source that says nothing for
@@ -196,6 +196,12 @@ class Sla(Word):
                 raise ValueError(f"tasks.{name}.given names {task.given_task[0]!r}, which is no other task here")
             if task.given_task and self.tasks[task.given_task[0]].given is not None:
                 raise ValueError(f"tasks.{name}.given names a task that is itself given another")
+            if task.given_task and self.tasks[task.given_task[0]].kind != "binary":
+                raise ValueError(f"tasks.{name}.given names {task.given_task[0]!r}, which is not binary")
+            if task.kind == "multiclass" and task.absent == "negative":
+                raise ValueError(f"tasks.{name}.absent: no class is the negative one; say unlabelled")
+            if task.kind == "multiclass" and not isinstance(task.head.fallback, str):
+                raise ValueError(f"tasks.{name}.head.fallback: a number is no answer of a multiclass task")
         for at, guard in enumerate(self.guards):
             if guard.task not in self.tasks:
                 raise ValueError(f"guards.{at}.task: {guard.task!r} is not one of {sorted(self.tasks)}")
