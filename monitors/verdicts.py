@@ -11,27 +11,14 @@ from monitors.judgement import Judged
 from monitors.metrics import Reading, auc
 from monitors.rates import FailureCounts
 from monitors.sequential import shown
-from serinus.evidence import CellEvidence, Stream, VerdictName, worst
-from serinus.sla import CellSpec, Role
+from monitors.shares import Share
+from serinus.evidence import CellEvidence, VerdictName, worst
+from serinus.sla import CellSpec
 
 SATISFIED_E = 20.0
 MOST_LOST = 0.01
 """Share of the answers that may be missing in the log before nothing counts as satisfied: they are not lost by chance,
 but together, and with them the very minutes in which something went wrong."""
-
-
-@dataclass(frozen=True, slots=True)
-class Share:
-    """One cell as one stream sees it, with its part of the cell's weight."""
-
-    spec: CellSpec
-    stream: Stream
-    role: Role
-    part: float
-
-    @property
-    def weight(self) -> float:
-        return self.spec.weight * self.part if self.role != "display" else 0.0
 
 
 @dataclass(slots=True)
