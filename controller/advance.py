@@ -13,13 +13,16 @@ from controller import leases
 from controller.actions import Action, Alert, Promote, Refuse, Restore
 from controller.database import Database, wakes
 from controller.decide import decide
+from controller.facts import read_facts
+from controller.preflight_jobs import follow, keep_replay
 from controller.registry import alias_of, check_covers, point, previous_before, version_of
 from controller.rollouts import Ask, Facts, Rollout
 from controller.routes import UriOf, publish
-from controller.rows import active_rollout, as_rollout, lock_model, lock_rollout, read_facts, save
+from controller.rows import active_rollout, as_rollout, lock_model, lock_rollout, save
 from controller.tables import Model, RolloutRow
 from controller.transitions import end
 from serinus.errors import AlreadyActive, BadInput, IllegalMove
+from serinus.evidence import METHOD
 from serinus.rollouts import Phase, Plan
 
 __all__ = ["advance", "promote_now", "start"]
@@ -39,11 +42,15 @@ def advance(
             leases.require(session, lease, now)
         model, row = lock_rollout(session, rollout_id)
         before = as_rollout(row)
-        after, actions = decide(before, read_facts(session, model, rollout_id, now, ask), now)
+        facts = read_facts(session, model, before, now, ask)
+        after, actions = decide(before, facts, now)
         if after == before and not actions:
+            follow(session, row, uri_of, now)
             return False
+        keep_replay(session, before, facts.replay, now)
         save(row, after)
         session.flush()
+        follow(session, row, uri_of, now)
         for action in actions:
             _act(session, model, after, action, now)
         publish(session, model, uri_of)
@@ -100,7 +107,7 @@ def start(session: Session, name: str, version: int, plan: Plan | None, *, why: 
         started_at=now,
     )
     values = {field.name: getattr(rollout, field.name) for field in fields(Rollout)}
-    session.add(RolloutRow(**values, active_model=name, sla=model.sla, reason=why, actor=actor))
+    session.add(RolloutRow(**values, active_model=name, sla=model.sla, method=METHOD, reason=why, actor=actor))
     model.warm = None
     session.flush()
     wakes(session, "facts")
@@ -128,6 +135,7 @@ def promote_now(
         why = f"version {version} was promoted directly: {ask.reason}"
         after, _ = end(as_rollout(row), Phase.SUPERSEDED, Facts(watermark_ms=model.watermark_ms, ask=ask), now, why)
         save(row, after)
+        follow(session, row, uri_of, now)
     if stable != version:
         why = ask.reason or "the first version"
         point(session, name, "previous", stable, why=why, actor=ask.actor, now=now, rollout=None)

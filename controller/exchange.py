@@ -8,8 +8,10 @@ from sqlalchemy import func, or_, select, update
 from sqlalchemy.orm import Session
 
 from controller.database import upsert, wakes
+from controller.items import item_of, watched
+from controller.routes import UriOf
 from controller.tables import EvidenceRow, Model, Monitor, RolloutRow
-from serinus.evidence import Evidence, MonitorReport, MonitorWork, WorkItem
+from serinus.evidence import Evidence, MonitorReport, MonitorWork
 from serinus.rollouts import Phase
 
 __all__ = ["keep", "work"]
@@ -30,39 +32,44 @@ def keep(session: Session, report: MonitorReport, now: float) -> None:
         if row is None or not _fits(row, evidence):
             log.info("evidence for %s at %d is of no use", evidence.rollout, evidence.tick_ms)
             continue
-        values = {"verdict": evidence.verdict, "monitor": report.monitor, "received_at": now, "body": evidence}
+        values = {
+            "stream": "live",
+            "verdict": evidence.verdict,
+            "monitor": report.monitor,
+            "received_at": now,
+            "body": evidence,
+        }
         key = {"rollout": evidence.rollout, "tick_ms": evidence.tick_ms}
         upsert(session, EvidenceRow, key, values, first_stays=True)
     wakes(session, "facts")
 
 
 def _fits(row: RolloutRow, evidence: Evidence) -> bool:
-    theirs = (evidence.model, evidence.baseline, evidence.candidate)
-    return theirs == (row.model, row.baseline, row.candidate)
+    theirs = (evidence.model, evidence.baseline, evidence.candidate, evidence.method)
+    return theirs == (row.model, row.baseline, row.candidate, row.method)
 
 
-def work(session: Session) -> MonitorWork:
+def work(session: Session, uri_of: UriOf) -> MonitorWork:
     """Every rollout whose candidate has shares. In the bake, too, the candidate is the new version."""
     looked = (
         select(EvidenceRow.rollout, func.max(EvidenceRow.tick_ms))
         .join(RolloutRow, RolloutRow.id == EvidenceRow.rollout)
-        .where(RolloutRow.active_model.is_not(None))
+        .where(RolloutRow.active_model.is_not(None), EvidenceRow.stream == "live")
         .group_by(EvidenceRow.rollout)
     )
     newest = {rollout: tick for rollout, tick in session.execute(looked)}  # noqa: C416 rows are no pairs to mypy
     query = select(RolloutRow).where(RolloutRow.active_model.is_not(None)).order_by(RolloutRow.started_at)
     items = [
-        WorkItem(
-            rollout=row.id,
-            model=row.model,
-            sla=row.sla,
-            baseline=row.baseline,
-            candidate=row.candidate,
-            alpha=row.plan.alpha,
-            started_event_ms=row.started_event_ms,
+        item_of(
+            session,
+            row,
+            uri_of,
+            alpha=row.plan.live_alpha,
+            since_ms=row.started_event_ms,
             last_tick_ms=newest.get(row.id),
         )
-        for row in session.scalars(query)
+        for row in session.scalars(query).all()
         if row.phase in WATCHED and row.started_event_ms is not None
     ]
-    return MonitorWork(rollouts=tuple(items), models=tuple(session.scalars(select(Model.name).order_by(Model.name))))
+    models = tuple(session.scalars(select(Model.name).order_by(Model.name)))
+    return MonitorWork(rollouts=tuple(items), models=models, watched=watched(session, uri_of))

@@ -1,14 +1,14 @@
-"""Rows of rollouts to values and back, and the facts that a decision needs."""
+"""Rows of rollouts to values and back."""
 
 from __future__ import annotations
 
 from dataclasses import fields
 
-from sqlalchemy import case, func, select
+from sqlalchemy import case, select
 from sqlalchemy.orm import Session
 
-from controller.rollouts import Ask, Facts, Rollout
-from controller.tables import EvidenceRow, Model, Monitor, Replica, RolloutRow
+from controller.rollouts import Rollout
+from controller.tables import EvidenceRow, Model, Replica, RolloutRow
 from serinus.errors import NotFound
 from serinus.evidence import Evidence
 from serinus.rollouts import Phase
@@ -18,10 +18,10 @@ __all__ = [
     "active_rollout",
     "as_rollout",
     "latest_evidence",
+    "live_replicas",
     "lock_model",
     "lock_rollout",
     "model_of",
-    "read_facts",
     "report_of",
     "rollout_row",
     "save",
@@ -82,12 +82,14 @@ def active_rollout(session: Session, model: str) -> Rollout | None:
     return as_rollout(row) if row else None
 
 
-def latest_evidence(session: Session, rollout_id: str) -> Evidence | None:
-    """The first look that was violated, for a violation is final; else the newest look."""
+def latest_evidence(session: Session, rollout_id: str, stream: str = "live") -> Evidence | None:
+    """The first look at a stream that was violated, for a violation is final; else the newest look.
+
+    `stream`: "live", or "replay" for what the preflight found, which counts in that phase only."""
     first_violated = case((EvidenceRow.verdict == "violated", -EvidenceRow.tick_ms))
     query = (
         select(EvidenceRow.body)
-        .where(EvidenceRow.rollout == rollout_id)
+        .where(EvidenceRow.rollout == rollout_id, EvidenceRow.stream == stream)
         .order_by((EvidenceRow.verdict == "violated").desc(), first_violated.desc(), EvidenceRow.tick_ms.desc())
         .limit(1)
     )
@@ -102,13 +104,3 @@ def live_replicas(session: Session, pool: str, now: float) -> tuple[ReplicaRepor
 def report_of(row: Replica) -> ReplicaReport:
     told = {name: getattr(row, name) for name in ReplicaReport.model_fields}
     return ReplicaReport.model_validate(told)
-
-
-def read_facts(session: Session, model: Model, rollout_id: str, now: float, ask: Ask | None = None) -> Facts:
-    return Facts(
-        evidence=latest_evidence(session, rollout_id),
-        watermark_ms=model.watermark_ms,
-        replicas=live_replicas(session, model.pool, now),
-        monitor_seen_at=session.scalar(select(func.max(Monitor.seen_at))),
-        ask=ask,
-    )

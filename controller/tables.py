@@ -126,7 +126,7 @@ class RankingWeights(Base):
 class RolloutRow(Base):
     """`active_model`: the model's name while the rollout is active, else null; unique, so that there is but one.
 
-    `sla`: the SLA when it began; it is judged by that one to its end."""
+    `sla`, `method`: the SLA, and the version of the formulas, when it began; it is judged by those to its end."""
 
     __tablename__ = "rollouts"
     __table_args__ = (
@@ -142,6 +142,7 @@ class RolloutRow(Base):
     baseline: Mapped[int]
     plan: Mapped[Plan] = mapped_column(AsJson(Plan))
     sla: Mapped[Sla] = mapped_column(AsJson(Sla))
+    method: Mapped[str]
     phase: Mapped[str]
     step: Mapped[int]
     canary_bp: Mapped[int]
@@ -161,11 +162,14 @@ class RolloutRow(Base):
 
 
 class EvidenceRow(Base):
-    """One look of a monitor at a rollout; the first that came for a tick stays."""
+    """One look of a monitor at a rollout; the first that came for a tick stays.
+
+    `stream`: "live", or "replay" for what a preflight found: its ticks lie before all live ones."""
 
     __tablename__ = "evidence"
     rollout: Mapped[str] = mapped_column(ForeignKey("rollouts.id"), primary_key=True)
     tick_ms: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    stream: Mapped[str]
     verdict: Mapped[str]
     monitor: Mapped[str]
     received_at: Mapped[float]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from controller.facts import read_facts
 from controller.gates import waits_for
-from controller.rows import as_rollout, model_of, read_facts
+from controller.rows import as_rollout, model_of
 from controller.tables import Alias, AliasMove, Model, RolloutRow, Route
 from controller.words import AliasView, ModelView
 from serinus.rollouts import RolloutView
@@ -43,5 +44,5 @@ def rollout_view(session: Session, row: RolloutRow, now: float) -> RolloutView:
     rollout = as_rollout(row)
     if not rollout.active:
         return rollout.view("")
-    facts = read_facts(session, model_of(session, row.model), row.id, now)
+    facts = read_facts(session, model_of(session, row.model), rollout, now)
     return rollout.view(waits_for(rollout, facts, now) or "nothing: it goes on at once")

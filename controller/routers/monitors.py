@@ -23,4 +23,4 @@ def exchange(body: MonitorReport, services: Used, _caller: Monitoring) -> Monito
         take_in(session, body.monitor, body.jobs, now)
         jobs = hand_out(session, body.monitor, free=body.free, now=now)
     with services.db.read() as session:
-        return work(session).model_copy(update={"jobs": jobs})
+        return work(session, services.store.uri).model_copy(update={"jobs": jobs})

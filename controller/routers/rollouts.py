@@ -84,9 +84,11 @@ def evidence(
 
 @router.get("/rollouts/{rollout_id}/evidence/latest")
 def newest_evidence(rollout_id: str, services: Used, _caller: Admin) -> Evidence:
-    """The look that counts now: the first that was violated, else the newest."""
+    """The look that counts now: the first that was violated, else the newest. Before live traffic was looked at: what
+    the preflight found."""
     with services.db.read() as session:
         rollout_row(session, rollout_id)
-        if (found := latest_evidence(session, rollout_id)) is None:
+        found = latest_evidence(session, rollout_id) or latest_evidence(session, rollout_id, "replay")
+        if found is None:
             raise NotFound(f"rollout {rollout_id} has no evidence yet", "it comes with the first tick of labels")
         return found

@@ -107,15 +107,15 @@ def test_a_watermark_never_goes_back(world: Any) -> None:
 def test_monitors_get_work_from_shadow_on_with_the_newest_tick(world: Any, make: Any) -> None:
     rollout = world.start(plan=make.PLAN)
     with world.db.read() as session:
-        assert work(session).rollouts == ()
-        assert work(session).models == ("ads",)
+        assert work(session, world.uri).rollouts == ()
+        assert work(session, world.uri).models == ("ads",)
     world.replicas(1, 2)
     with world.db.write() as session:
         keep(session, MonitorReport(monitor="m", watermarks_ms={"ads": make.T0}), world.now)
     world.reconciler().round()
     world.look(rollout, "inconclusive", make.T0 + 600_000)
     with world.db.read() as session:
-        (item,) = work(session).rollouts
+        (item,) = work(session, world.uri).rollouts
     assert (item.rollout, item.baseline, item.candidate, item.alpha) == (rollout, 1, 2, 0.05)
     assert (item.started_event_ms, item.last_tick_ms) == (make.T0, make.T0 + 600_000)
 
@@ -126,14 +126,14 @@ def test_a_rollout_keeps_the_sla_it_began_with(world: Any, make: Any) -> None:
     reconciler = world.reconciler()
     reconciler.round()
     with world.db.write() as session:
-        assert work(session).rollouts == (), "without a watermark nobody knows where evidence begins"
+        assert work(session, world.uri).rollouts == (), "without a watermark nobody knows where evidence begins"
         keep(session, MonitorReport(monitor="m", watermarks_ms={"ads": make.T0}), world.now)
     reconciler.round()
     changed = make.SLA.model_copy(update={"tick_s": 3600})
     with world.db.write() as session:
         put_model(session, changed, "default", 0.0)
     with world.db.read() as session:
-        assert work(session).rollouts[0].sla.tick_s == 600
+        assert work(session, world.uri).rollouts[0].sla.tick_s == 600
 
 
 def test_a_report_beside_the_long_poll_does_not_shorten_a_replicas_life(world: Any, make: Any) -> None:
