@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Self
 
@@ -23,6 +24,7 @@ CONTROL, CANARY, SHADOW = 0, 1, 3
 _MANY = 1_000_000
 
 
+@lru_cache(200_000)
 def entity_hash(entity: str) -> int:
     """64 bits that group entities for the jackknife, independent of how the serving assigns them to arms."""
     return int.from_bytes(blake2b(entity.encode(), digest_size=8, person=b"serinus-groups").digest(), "big")
@@ -141,7 +143,7 @@ class Predictions:
             np.array([score.value for score in scores], np.float64),
             np.array([bool(score.fallback) for score in scores], np.bool_),
             spread[:, 3:],
-            *_shares([score.classes for score in scores]),
+            *shares_of_bytes([score.classes for score in scores]),
         )
 
     @property
@@ -176,7 +178,7 @@ class Predictions:
 _BY_SCORE = tuple(name for name in Predictions.__dataclass_fields__ if name != "shares")
 
 
-def _shares(packed: Sequence[bytes]) -> tuple[Ints, NDArray[np.float32]]:
+def shares_of_bytes(packed: Sequence[bytes]) -> tuple[Ints, NDArray[np.float32]]:
     """(`classes`, `shares`) of `Predictions`, from the rows' bytes; what cannot be such bytes counts as none."""
     sizes = np.array([len(each) for each in packed], np.int64)
     sizes = np.where((sizes % 4 == 0) & (sizes <= 4 * MAX_CLASSES), sizes // 4, 0)

@@ -12,6 +12,8 @@ before it. A row's number in its file is its sequence: (writer, hour, sequence) 
 
 from __future__ import annotations
 
+import itertools
+import re
 import struct
 import zlib
 from collections.abc import Iterator
@@ -147,7 +149,8 @@ def encode_row(row: PredictionRow | LabelRow | InputRow) -> bytes:
 def read_rows(data: bytes, start: int = 0) -> Iterator[tuple[int, bytes]]:
     """Whole frames of a log from byte `start` (0: the magic line): (byte after the frame, payload).
 
-    Ends before a torn last frame. Raises ValueError at a frame that is not what was written."""
+    Ends before a torn last frame. Raises ValueError at a frame that is not what was written, also where its damaged
+    length says that it ends behind the file."""
     at = start
     if at == 0:
         if not data.startswith(MAGIC):
@@ -161,9 +164,33 @@ def read_rows(data: bytes, start: int = 0) -> Iterator[tuple[int, bytes]]:
             raise ValueError(f"the frame at byte {at} says {length} bytes")
         end = at + _HEAD.size + length
         if end > len(data):
+            if not _is_torn(bytes(data[at:])):
+                raise ValueError(f"the frame at byte {at} says {length} bytes, but is shorter")
             return
         payload = data[at + _HEAD.size : end]
         if zlib.crc32(payload) != crc:
             raise ValueError(f"the frame at byte {at} has another CRC than it was written with")
         at = end
         yield end, payload
+
+
+_FRAME = re.compile(rb"(?=[\x90-\x9f]\xc4\x10)")
+"""How every payload begins: an array whose first field is 16 bytes."""
+_TRIES = 64
+
+
+def _is_torn(tail: bytes) -> bool:
+    """Whether the last frame of a file may yet become whole: no frame is whole in it, with its own or another length.
+
+    One append cut short leaves the beginning of one frame; frames after it mean that its length is not what was
+    written."""
+    return not any(
+        _whole(tail, found.start() - _HEAD.size) or (found.start() == _HEAD.size and _whole(tail, 0, len(tail)))
+        for found in itertools.islice(_FRAME.finditer(tail, _HEAD.size), _TRIES)
+    )
+
+
+def _whole(tail: bytes, at: int, end: int | None = None) -> bool:
+    length, crc = _HEAD.unpack_from(tail, at)
+    end = at + _HEAD.size + length if end is None else end
+    return end <= len(tail) and zlib.crc32(tail[at + _HEAD.size : end]) == crc

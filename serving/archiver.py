@@ -19,7 +19,7 @@ from typing import Any
 
 import msgspec
 
-from serinus.archive import Archive, Row, Source, layout, metadata, schema, table_of
+from serinus.archive import Archive, Row, Source, crc_of, layout, metadata, schema, table_of
 from serinus.ids import uuid7
 from serinus.records import MAGIC, InputRow, Kind, LabelRow, PredictionRow, read_rows
 from serving.recorder import sync_folder
@@ -89,7 +89,8 @@ class Archiver:
     def _tidy(self) -> None:
         """Take away what a run that was killed has left: half files, and Parquet files that others replace."""
         found = layout(self._folder)
-        replaced = {name for name in found.names if name.endswith(".parquet")} - found.archives.keys()
+        kept = {*found.archives, *(path.name for path in found.broken)}  # the broken ones are for people to look at
+        replaced = {name for name in found.names if name.endswith(".parquet")} - kept
         self._remove([*self._folder.glob(".*.compacting"), *(self._folder / name for name in replaced)])
 
     def _closed(self, now: float, opened: contextlib.ExitStack) -> Iterator[_Frames]:
@@ -181,7 +182,8 @@ class Archiver:
 
         if self._open is None:
             path = self._folder / f".{uuid7(time.time_ns() // 1_000_000).hex}.compacting"
-            self._open = _Parquet(path, pq.ParquetWriter(path, schema(self._kind), compression="zstd"))
+            writer = pq.ParquetWriter(path, schema(self._kind), compression="zstd", write_page_checksum=True)
+            self._open = _Parquet(path, writer)
         return self._open
 
     def _finish(self) -> None:
@@ -197,7 +199,8 @@ class Archiver:
             os.fsync(fd)
         finally:
             os.close(fd)
-        parquet.path.rename(self._folder / f"{parquet.path.name[1:].removesuffix('.compacting')}.parquet")
+        name = f"{parquet.path.name[1:].removesuffix('.compacting')}-{crc_of(parquet.path)}.parquet"
+        parquet.path.rename(self._folder / name)
         sync_folder(self._folder)
 
     def _remove(self, paths: list[Path]) -> None:

@@ -1,0 +1,165 @@
+"""Rows of Parquet files as columns, without an object for each row.
+
+Words (tasks, arms, values of slices) lie in Parquet as dictionaries: each is looked up once a row group. An entity is
+hashed once a row group. Whatever cannot be such rows raises ValueError, KeyError, TypeError, OverflowError or
+ArrowException.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from monitors.columns import ARMS, Hashes, Ints, Labels, Predictions, Words, entity_hash, shares_of_bytes
+from serinus.records import Kind
+
+__all__ = ["COLUMNS", "DICTIONARIES", "labels_of", "predictions_of"]
+
+COLUMNS: dict[Kind, list[str] | None] = {
+    "predictions": ["id", "index", "arm", "entity", "rollout", "scores", "slices"],
+    "labels": ["id", "index", "task", "value", "known_ms"],
+    "inputs": None,
+}
+"""What is read of each kind; None: all."""
+DICTIONARIES: dict[Kind, list[str]] = {
+    "predictions": [
+        "arm",
+        "entity",
+        "rollout",
+        *(f"scores.list.element.{name}" for name in ("task", "fallback")),
+        *(f"slices.key_value.{name}" for name in ("key", "value")),
+    ],
+    "labels": ["task"],
+    "inputs": [],
+}
+"""What Arrow may leave as dictionaries; it is made such where it is not."""
+
+
+def predictions_of(table: Any, words: Words, slices: tuple[str, ...]) -> Predictions:
+    """`table`: columns of COLUMNS; rows of any number."""
+    offsets, score = _cut(table.column("scores"))
+    times = np.diff(offsets)
+    row = np.repeat(np.arange(table.num_rows), times)
+    high, low = _halves(table.column("id"))
+    arms, arm = _words(table.column("arm"))
+    entities, entity = _words(table.column("entity"))
+    rollouts, rollout = _words(table.column("rollout"))
+    fallbacks, fallback = _words(score["fallback"])
+    hashes = np.array([entity_hash(each) for each in entities], np.uint64)
+    places = np.array([ARMS.index(each) for each in arms], np.int64)
+    chosen = _slices(table.column("slices"), words, slices)
+    classes, shares = _classes(score.get("classes"), len(row))
+    return Predictions(
+        high=high[row],
+        low=low[row],
+        index=_ints(table.column("index"))[row],
+        arm=places[arm][row],
+        entity=hashes[entity][row],
+        rollout=_numbers(rollouts, words)[rollout][row],
+        task=_numbered(score["task"], words),
+        version=_ints(score["version"]),
+        value=_plain(score["value"], np.float64),
+        failed=np.array([bool(each) for each in fallbacks], np.bool_)[fallback],
+        slices=chosen[row],
+        classes=classes,
+        shares=shares,
+    )
+
+
+def labels_of(table: Any, words: Words) -> Labels:
+    """`table`: columns of COLUMNS."""
+    high, low = _halves(table.column("id"))
+    task, value = _numbered(table.column("task"), words), _plain(table.column("value"), np.float64)
+    return Labels(high, low, _ints(table.column("index")), task, value, _ints(table.column("known_ms")))
+
+
+def _halves(column: Any) -> tuple[Hashes, Hashes]:
+    array = _whole(column)
+    if array.type != pa.binary(16):
+        raise TypeError(f"ids are {array.type}")
+    both = np.frombuffer(array.buffers()[1], ">u8", 2 * len(array), 16 * array.offset).reshape(-1, 2)
+    return both[:, 0].astype(np.uint64), both[:, 1].astype(np.uint64)
+
+
+def _whole(column: Any) -> Any:
+    """A column as one array. Raises ValueError where it has nulls: no row of ours has."""
+    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    if isinstance(array, pa.ChunkedArray):
+        array = array.chunk(0) if array.num_chunks else pa.array([], array.type)
+    if array.null_count:
+        raise ValueError("there are nulls")
+    return array
+
+
+def _plain(column: Any, dtype: Any) -> NDArray[Any]:
+    return np.asarray(_whole(column).to_numpy(zero_copy_only=False), dtype)
+
+
+def _ints(column: Any) -> Ints:
+    array = _whole(column)
+    if array.type != pa.int64():
+        raise TypeError(f"whole numbers are {array.type}")
+    return np.asarray(array.to_numpy(), np.int64)
+
+
+def _words(column: Any) -> tuple[list[str], Ints]:
+    """The words that occur in a column, and the place of each entry's word among them."""
+    array = _whole(column)
+    if not pa.types.is_dictionary(array.type):
+        array = pc.dictionary_encode(array)
+    if array.dictionary.type != pa.string():
+        raise TypeError(f"words are {array.dictionary.type}")
+    return array.dictionary.to_pylist(), np.asarray(array.indices.to_numpy(zero_copy_only=False), np.int64)
+
+
+def _numbers(known: list[str], words: Words) -> Ints:
+    return np.array([words.number(each) for each in known], np.int64)
+
+
+def _numbered(column: Any, words: Words) -> Ints:
+    known, places = _words(column)
+    return _numbers(known, words)[places]
+
+
+def _cut(column: Any) -> tuple[Ints, dict[str, Any]]:
+    """A column of lists of structs, or of maps: where each row's entries begin (one more than rows), and their fields,
+    all rows' in one."""
+    array = _whole(column)
+    offsets = np.asarray(array.offsets.to_numpy(), np.int64)
+    first, last = (int(offsets[0]), int(offsets[-1])) if len(offsets) else (0, 0)
+    if pa.types.is_map(array.type):
+        return offsets - first, {"key": array.keys[first:last], "value": array.items[first:last]}
+    inside = array.values[first:last]
+    names = [inside.type.field(at).name for at in range(inside.type.num_fields)]
+    return offsets - first, dict(zip(names, inside.flatten(), strict=True))
+
+
+def _slices(column: Any, words: Words, slices: tuple[str, ...]) -> Ints:
+    """The number of each row's word in each slice, shape (rows, slices); that of "" where the row has none."""
+    offsets, pairs = _cut(column)
+    rows = len(offsets) - 1
+    chosen = np.full((rows, len(slices)), words.number(""), np.int64)
+    if not slices or not len(pairs["key"]):
+        return chosen
+    keys, key = _words(pairs["key"])
+    values, value = _words(pairs["value"])
+    row = np.repeat(np.arange(rows), np.diff(offsets))
+    for at, name in enumerate(slices):
+        if name in keys:
+            mine = np.flatnonzero(key == keys.index(name))
+            met = np.unique(value[mine])  # other keys may have a million values, none of which needs a number
+            numbers = np.zeros(len(values), np.int64)
+            numbers[met] = _numbers([values[each] for each in met.tolist()], words)
+            chosen[row[mine], at] = numbers[value[mine]]
+    return chosen
+
+
+def _classes(column: Any, scores: int) -> tuple[Ints, NDArray[np.float32]]:
+    """`classes` and `shares` of `Predictions`; older files have no such column."""
+    if column is None or not pc.max(pc.binary_length(column)).as_py():
+        return np.full(scores, -1, np.int64), np.zeros((0, 0), np.float32)
+    return shares_of_bytes(_whole(column).to_pylist())
