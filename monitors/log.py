@@ -17,6 +17,7 @@ import numpy as np
 
 from monitors.arrow import labels_of, predictions_of
 from monitors.columns import Labels, Predictions, Words
+from monitors.portion import ALL, Portion
 from monitors.segments import Columns, Parse, Shelf
 from serinus.archive import rows_of
 from serinus.records import InputRow, Kind, LabelRow, PredictionRow, hour_of, log_folder
@@ -30,29 +31,41 @@ _label = msgspec.msgpack.Decoder(LabelRow).decode
 _input = msgspec.msgpack.Decoder(InputRow).decode
 C = TypeVar("C", bound=Columns)
 T = TypeVar("T", Predictions, Labels)
+R = TypeVar("R", PredictionRow, LabelRow)
 
 
 class LogReader:
-    """The logs of one model under `root`. `slices`: raw inputs whose values matter, in the order of the SLA."""
+    """The logs of one model under `root`. `slices`: raw inputs whose values matter, in the order of the SLA.
 
-    def __init__(self, root: Path, model: str, slices: tuple[str, ...], cached_rows: int = CACHED_ROWS) -> None:
-        self.root, self.model, self.slices = root, model, slices
+    `portion`: of predictions and labels, only those; raw inputs are all there."""
+
+    def __init__(
+        self,
+        root: Path,
+        model: str,
+        slices: tuple[str, ...],
+        cached_rows: int = CACHED_ROWS,
+        portion: Portion = ALL,
+    ) -> None:
+        self.root, self.model, self.slices, self.portion = root, model, slices, portion
         words = self.words = Words()
         self._predictions = Shelf[Predictions](
             Parse(
                 "predictions",
-                lambda frames: Predictions.of([_prediction(each) for each in frames], words, slices),
+                lambda frames: Predictions.of(_mine([_prediction(each) for each in frames], portion), words, slices),
                 lambda table: predictions_of(table, words, slices),
-                Predictions.concat,
+                lambda parts: Predictions.concat(parts, len(slices)),
+                portion,
             ),
             cached_rows,
         )
         self._labels = Shelf[Labels](
             Parse(
                 "labels",
-                lambda frames: Labels.of([_label(each) for each in frames], words),
+                lambda frames: Labels.of(_mine([_label(each) for each in frames], portion), words),
                 lambda table: labels_of(table, words),
                 Labels.concat,
+                portion,
             ),
             cached_rows,
         )
@@ -68,12 +81,12 @@ class LogReader:
 
     def predictions(self, start_ms: int, end_ms: int) -> tuple[Predictions, tuple[str, ...]]:
         """Predictions of event time [start_ms, end_ms), and the names of broken files among those that were read."""
-        parts, broken = self._read(self._predictions, start_ms, end_ms, _within)
+        parts, broken = self._read(self._predictions, start_ms, end_ms, self._within)
         return Predictions.concat(parts, len(self.slices)), broken
 
     def labels(self, start_ms: int, end_ms: int) -> tuple[Labels, tuple[str, ...]]:
         """Labels of predictions of event time [start_ms, end_ms), and the names of broken files."""
-        parts, broken = self._read(self._labels, start_ms, end_ms, _within)
+        parts, broken = self._read(self._labels, start_ms, end_ms, self._within)
         return Labels.concat(parts), broken
 
     def inputs(self, start_ms: int, end_ms: int) -> tuple[list[InputRow], tuple[str, ...]]:
@@ -98,11 +111,18 @@ class LogReader:
     def _folder(self, kind: Kind, hour: int) -> Path:
         return log_folder(self.root, kind, self.model, hour_of(hour * HOUR_MS))
 
+    def _within(self, rows: T, start_ms: int, end_ms: int) -> T:
+        event_ms = rows.event_ms
+        inside = np.asarray((event_ms >= start_ms) & (event_ms < end_ms))
+        if self.portion.of > 1:
+            inside &= self.portion.holds(event_ms)
+        return rows if inside.all() else rows.take(inside)
 
-def _within(rows: T, start_ms: int, end_ms: int) -> T:
-    event_ms = rows.event_ms
-    inside = np.asarray((event_ms >= start_ms) & (event_ms < end_ms))
-    return rows if inside.all() else rows.take(inside)
+
+def _mine(rows: list[R], portion: Portion) -> list[R]:
+    if portion.of == 1:
+        return rows
+    return [row for row in rows if portion.meets(at := int.from_bytes(row.id[:6], "big"), at)]
 
 
 def _inputs_within(rows: list[InputRow], start_ms: int, end_ms: int) -> list[InputRow]:

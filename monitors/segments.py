@@ -1,7 +1,8 @@
 """Files of a log: frames, read on as they grow, and Parquet, read by row group as its hours are wanted.
 
-A file that does not hold what was written is set aside, with the reason: frames from the bad one on, a Parquet file
-as a whole, or, where the bad part shows only later, from then on. The other files go on.
+A file that does not hold what was written is set aside, with the reason: frames from the bad one on, Parquet by the
+row group that is bad (one whose file has another CRC than its name is not read at all: `serinus.archive`). What is left
+out does not depend on what was asked for first. The other files go on.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from monitors.arrow import COLUMNS, DICTIONARIES
+from monitors.portion import ALL, Portion
 from serinus.archive import Layout, is_damage, read_layout
 from serinus.records import Kind, read_rows
 
@@ -37,12 +39,15 @@ C = TypeVar("C", bound=Columns)
 
 @dataclass(frozen=True, slots=True)
 class Parse(Generic[C]):
-    """How rows of a kind become columns: frames, or the table of a row group. Both raise one of NO_ROW."""
+    """How rows of a kind become columns: frames, or the table of a row group. Both raise one of NO_ROW.
+
+    `portion`: the rows that are wanted; of others there may be some, or none."""
 
     kind: Kind
     frames: Callable[[list[bytes]], C]
     table: Callable[[Any], C]
     join: Callable[[list[C]], C]
+    portion: Portion = ALL
 
 
 @dataclass(slots=True)
@@ -130,19 +135,14 @@ class Archived(Segment[C]):
     groups: dict[int, C] = field(default_factory=dict)
 
     def read(self, start_ms: int, end_ms: int) -> list[C]:
-        if self.corrupt:
-            return []
         try:
-            missing = [at for at in self._wanted(start_ms, end_ms) if at not in self.groups]
-            if self.spans is None or missing:
+            if self.spans is None or any(at not in self.groups for at in self._wanted(start_ms, end_ms)):
                 self._unpack(start_ms, end_ms)
-        except FileNotFoundError:
-            raise
         except (*NO_ROW, pa.ArrowException, OSError) as error:
             if isinstance(error, OSError) and not is_damage(error):
                 raise
-            self.groups = {}
             self.set_aside(str(error))
+            self.spans = self.spans or []
         return [self.groups[at] for at in self._wanted(start_ms, end_ms) if at in self.groups]
 
     @property
@@ -150,7 +150,13 @@ class Archived(Segment[C]):
         return sum(len(part) for part in self.groups.values())
 
     def _wanted(self, start_ms: int, end_ms: int) -> list[int]:
-        return [at for at, (first, last) in enumerate(self.spans or []) if last >= start_ms and first < end_ms]
+        meets = self.parse.portion.meets
+        spans = enumerate(self.spans or [])
+        return [
+            at
+            for at, (first, last) in spans
+            if last >= start_ms and first < end_ms and meets(max(first, start_ms), min(last, end_ms - 1))
+        ]
 
     def _unpack(self, start_ms: int, end_ms: int) -> None:
         kind = self.parse.kind
@@ -161,7 +167,17 @@ class Archived(Segment[C]):
                 self.spans = spans_of(file.metadata)
             for at in self._wanted(start_ms, end_ms):
                 if at not in self.groups:
-                    self.groups[at] = self.parse.table(self._group(file, at))
+                    self._take(file, at)
+
+    def _take(self, file: Any, at: int) -> None:
+        """A row group that is bad counts as one without rows."""
+        try:
+            self.groups[at] = self.parse.table(self._group(file, at))
+        except (*NO_ROW, pa.ArrowException, OSError) as error:
+            if isinstance(error, OSError) and not is_damage(error):
+                raise
+            self.groups[at] = self.parse.join([])
+            self.set_aside(f"row group {at}: {error}")
 
     def _group(self, file: Any, at: int) -> Any:
         columns = COLUMNS[self.parse.kind]

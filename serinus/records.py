@@ -19,7 +19,7 @@ import zlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -42,6 +42,9 @@ __all__ = [
 MAGIC = b"serinus-log 1\n"
 Arm = Literal["stable", "control", "canary", "shadow"]
 Kind = Literal["predictions", "labels", "inputs"]
+Ident = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
+Whole = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+"""What columns can hold: whoever decodes a row is told where it holds something else."""
 _HEAD = struct.Struct("<II")
 MAX_ROW_BYTES = 1 << 20
 
@@ -55,7 +58,7 @@ class Score(msgspec.Struct, array_like=True, frozen=True):
 
     task: str
     value: float
-    version: int
+    version: Whole
     fallback: str = ""
     classes: bytes = b""
 
@@ -65,15 +68,15 @@ class PredictionRow(msgspec.Struct, array_like=True, frozen=True):
 
     `share`: of the entities that were recorded when this row was written, so 1/share is its weight."""
 
-    id: bytes
-    index: int
+    id: Ident
+    index: Whole
     arm: Arm
     entity: str
     rollout: str
-    epoch: int
+    epoch: Whole
     scores: list[Score]
     slices: dict[str, str]
-    latency_us: int
+    latency_us: Whole
     share: float = 1.0
 
 
@@ -89,9 +92,9 @@ class InputTensor(msgspec.Struct, array_like=True, frozen=True):
 class InputRow(msgspec.Struct, array_like=True, frozen=True):
     """The raw inputs of one request, all its rows. `share`: of the entities whose inputs were recorded."""
 
-    id: bytes
+    id: Ident
     entity: str
-    rows: int
+    rows: Whole
     tensors: list[InputTensor]
     share: float = 1.0
 
@@ -99,11 +102,11 @@ class InputRow(msgspec.Struct, array_like=True, frozen=True):
 class LabelRow(msgspec.Struct, array_like=True, frozen=True):
     """The label of one task of one row. `known_ms`: event time at which it became known."""
 
-    id: bytes
-    index: int
+    id: Ident
+    index: Whole
     task: str
     value: float
-    known_ms: int
+    known_ms: Whole
 
 
 class Mark(msgspec.Struct, frozen=True):

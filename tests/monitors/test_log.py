@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pyarrow.parquet as pq
 import pytest
 
 from monitors.follower import read_tick
 from monitors.log import LogReader
+from monitors.portion import Portion
 from serinus.archive import Archive, metadata, table_of
 from serinus.evidence import WorkItem
 from serinus.ids import uuid7
@@ -120,3 +122,34 @@ def test_inputs_come_with_their_tensors_from_frames_and_parquet(tmp_path: Path) 
     rows, broken = LogReader(tmp_path, "ads", ()).inputs(T0 + 1000, T0 + 5000)
     assert sorted(rows, key=lambda each: each.id) == [*archived[1:], *young[:2]]
     assert broken == (f"inputs/ads/{hour_of(T0)}/w1.log",)
+
+
+@pytest.mark.parametrize("of", [1, 2, 3, 7])
+def test_portions_hold_every_row_once_from_frames_and_parquet(tmp_path: Path, write_log: Write, of: int) -> None:
+    rows = [row(at, T0 + at * 37_000) for at in range(95)]
+    folder = path_of(tmp_path).parent
+    folder.mkdir(parents=True)
+    archived = table_of("predictions", rows[:40], [("w0", at) for at in range(40)])
+    archived = archived.replace_schema_metadata(metadata(Archive([])))
+    pq.write_table(archived, folder / "a.parquet", row_group_size=7)
+    write_log(tmp_path, "ads", rows[40:])
+    found: list[tuple[int, int]] = []
+    for portion in Portion.split(of, 600):
+        reader = LogReader(tmp_path, "ads", (), portion=portion)
+        for tick in range(0, 3_600_000, 600_000):
+            part = reader.predictions(T0 + tick, T0 + tick + 600_000)[0]
+            assert portion.holds(part.event_ms).all()
+            found += zip(part.high.tolist(), part.low.tolist(), strict=True)
+    whole = LogReader(tmp_path, "ads", ()).predictions(T0, T0 + 3_600_000)[0]
+    assert len(found) == 95
+    assert sorted(found) == sorted(zip(whole.high.tolist(), whole.low.tolist(), strict=True))
+
+
+@pytest.mark.parametrize("bad", [{"id": b"short"}, {"index": 2**63}, {"id": bytes(17)}])
+def test_a_row_that_columns_cannot_hold_is_none(tmp_path: Path, write_log: Write, bad: dict[str, object]) -> None:
+    path = path_of(tmp_path)
+    path.parent.mkdir(parents=True)
+    strange = msgspec.structs.replace(row(2), **bad)
+    path.write_bytes(MAGIC + encode_row(row(1)) + encode_row(strange) + encode_row(row(3)))
+    rows, broken = LogReader(tmp_path, "ads", ()).predictions(T0, T0 + 3_600_000)
+    assert (len(rows), len(broken)) == (1, 1)
