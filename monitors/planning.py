@@ -96,7 +96,7 @@ def failures_needed(ratio: float, margin_ratio: float, alpha: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """Variance times count, for rolling back and for promoting; of positives, or of labels where it is not `per_positive`.
+    """Variance times count, for rolling back and for promoting; of positives or else (`per_positive` False) of labels.
 
     `halves`: e-values that are averaged, so that each needs so many times the limit. `measured`: from a sample."""
 
@@ -111,7 +111,7 @@ def spread_of(
     metric: Metric, margin: float, *, paired: float | None, base_rate: float, sample: tuple[Floats, Floats]
 ) -> Spread:
     """The variance of a metric's estimate. `paired`: correlation of the scores, None for a canary; `sample`: scores and
-    labels of stable, empty where nothing is logged (then with rough priors: a calibrated model that explains a tenth)."""
+    labels of stable, empty where nothing is logged (then by rough priors: a calibrated model that explains a tenth)."""
     p, y = sample
     apart = 2 * (1 - paired) if paired is not None else 2.0
     measured = len(y) > 0 and min((y > 0).sum(), (y <= 0).sum()) >= LEAST_POSITIVES
