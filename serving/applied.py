@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from typing import Any, Literal
 from serinus.errors import InvalidPackage
 from serinus.package import Manifest
 from serinus.routes import HeadPolicy, RouteTable
+from serinus.tasks import TaskSpec
 from serving.ask import Output, Tensor
 from serving.engine import Engine
 from serving.layout import Specs
@@ -57,6 +59,16 @@ class Applied:
     @property
     def tasks(self) -> dict[str, int]:
         return self.table.stable
+
+    @functools.cached_property
+    def answers(self) -> dict[str, TaskSpec]:
+        """task -> what the stable version says of its answers, of every task that a caller may ask for."""
+        digests = {task: self.table.packages[version].digest for task, version in self.tasks.items()}
+        return {task: self.manifests[digest].task(task) for task, digest in digests.items() if digest in self.manifests}
+
+    def shape_of(self, task: str) -> list[int]:
+        """The shape of a task's answers as the protocol describes it: -1 stands for the rows."""
+        return [-1, *(self.answers[task].row_shape if task in self.answers else ())]
 
     def groups(self, side: Literal["stable", "candidate"], asked: tuple[str, ...]) -> tuple[Group, ...]:
         """The asked tasks (() for all) that this side answers, by version. Remembered."""

@@ -69,7 +69,7 @@ class Ask(msgspec.Struct):
 
 
 class Output(msgspec.Struct):
-    """One task's answer: probabilities (shape [n]), the version that was meant to give them, what stood in for it."""
+    """One task's answer: float32 [n], or [n, classes]; the version that was meant to give it, what stood in for it."""
 
     task: str
     values: Tensor

@@ -121,7 +121,7 @@ def _own(applied: Applied, group: Group, output: Output, ask: Ask, values: Tenso
     if ask.entity and ask.rows == 1 and policy is not None and policy.fallback == "last_known_good":
         last_good = applied.engines[group.digest].last_good
         if not output.fallback:
-            last_good.keep(output.task, ask.entity, values.item())
+            last_good.keep(output.task, ask.entity, values)
         elif (known := last_good.get(output.task, ask.entity)) is not None:
-            return Output(output.task, np.full(1, known, np.float32), output.version, "last_known_good")
+            return Output(output.task, known, output.version, "last_known_good")
     return Output(output.task, values, output.version, output.fallback)

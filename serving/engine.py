@@ -14,6 +14,7 @@ import onnxruntime as ort
 
 from serinus.errors import InvalidPackage
 from serinus.execute import DTYPES, SAMPLE_TOLERANCE
+from serinus.outputs import scale_of
 from serinus.package import Manifest
 from serinus.routes import HeadPolicy
 from serving import steps
@@ -36,7 +37,7 @@ MEASURED_ROWS, MEASURED_TIMES, MEASURED_WITHIN_NS = (1, 32), 5, 50_000_000
 
 
 class Scored(NamedTuple):
-    """One task's answer. `values`: probabilities, float32 [n], not to be written to. `fallback`: what stood in."""
+    """One task's answer. `values`: float32 [n, *row_shape], not to be written to. `fallback`: what stood in."""
 
     values: Tensor
     fallback: str = ""
@@ -79,7 +80,7 @@ class Engine:
         *,
         trunk_must_run: bool = False,
     ) -> dict[str, Scored]:
-        """Probabilities of the asked tasks. `inputs`: raw tensors, n rows or 1 (the same in all).
+        """Answers of the asked tasks. `inputs`: raw tensors, n rows or 1 (the same in all).
 
         Runs only the parts that these tasks need; a part that reads only one-row tensors runs with one row. Inputs
         that the package does not know are ignored; optional ones that are missing are filled; numeric ones are cast.
@@ -114,9 +115,10 @@ class Engine:
             got = self.run(self._sample_inputs(sample), self.manifest.task_names)
             tolerance = SAMPLE_TOLERANCE[self.manifest.precision]
             for task, values in sample["outputs"].items():
-                wanted = np.asarray(values, dtype=np.float32).reshape(-1)
-                found = got[task].values
-                if wanted.shape != found.shape or not np.allclose(found, wanted, rtol=RTOL, atol=tolerance):
+                spec, found = self.heads[task].spec, got[task].values
+                wanted = np.asarray(values, dtype=np.float32).reshape(-1, *spec.row_shape)
+                atol = tolerance * scale_of(spec, wanted)
+                if wanted.shape != found.shape or not np.allclose(found, wanted, rtol=RTOL, atol=atol):
                     raise InvalidPackage(f"task {task!r} does not give the outputs of its own sample.json")
         except InvalidPackage:
             raise
@@ -234,12 +236,13 @@ class Engine:
         return found
 
     def _values(self, task: str, request: Request) -> Tensor:
-        """Probabilities of a task, float32 [rows]. Raises ValueError when the trunk gives them, but none."""
+        """Answers of a task, float32 [rows, *row_shape]. Raises ValueError when the trunk gives none of its kind."""
         values = request.values.get(task)
         if values is not None:
             return values
         tensor = request.tensors[self._outputs[task]]
-        return repeated(checked(tensor, 1 if request.mixed and len(tensor) == 1 else request.rows), request.rows)
+        rows = 1 if request.mixed and len(tensor) == 1 else request.rows
+        return repeated(checked(tensor, rows, self.heads[task].spec), request.rows)
 
     def _scored(self, task: str, request: Request, entity: str) -> Scored:
         policy = request.policy.get(task, DEFAULT)
@@ -247,14 +250,15 @@ class Engine:
         values = request.values.get(task)
         if values is not None:
             if alone:
-                self.last_good.keep(task, entity, values.item())
+                self.last_good.keep(task, entity, values)
             return Scored(values)
-        value, name = self.heads[task].spec.base_rate, "base_rate"
-        if not isinstance(policy.fallback, str):
-            value, name = policy.fallback, "constant"
-        elif alone and (known := self.last_good.get(task, entity)) is not None:
-            value, name = known, "last_known_good"
-        return Scored(np.full(request.rows, value, dtype=np.float32), name)
+        if alone and (known := self.last_good.get(task, entity)) is not None:
+            return Scored(known, "last_known_good")
+        spec = self.heads[task].spec
+        value, name = np.asarray(spec.base_rate, np.float32), "base_rate"
+        if not isinstance(policy.fallback, str) and not spec.row_shape:
+            value, name = np.asarray(policy.fallback, np.float32), "constant"
+        return Scored(np.full((request.rows, *spec.row_shape), value), name)
 
     def _input(self, name: str, inputs: Mapping[str, Tensor], rows: int) -> Tensor:
         spec, tensor = self.specs[name], inputs.get(name)

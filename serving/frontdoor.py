@@ -169,7 +169,7 @@ class Door:
             "versions": [str(version) for version in sorted(set(applied.tasks.values()))],
             "platform": "serinus_onnx",
             "inputs": inputs,
-            "outputs": [{"name": task, "datatype": "FP32", "shape": [-1]} for task in tasks],
+            "outputs": [{"name": task, "datatype": "FP32", "shape": applied.shape_of(task)} for task in tasks],
         }
 
     def status(self) -> dict[str, Any]:

@@ -84,11 +84,11 @@ def fill_answer(response: Any, answer: Answer, raw: bool) -> Any:
     response.parameters["rollout"].string_param = table.rollout or ""
     response.parameters["request_id"].string_param = identity
     for output in answer.outputs:
-        made = response.outputs.add(name=output.task, datatype="FP32", shape=[len(output.values)])
+        made = response.outputs.add(name=output.task, datatype="FP32", shape=output.values.shape)
         made.parameters["version"].int64_param = output.version
         made.parameters["fallback"].string_param = output.fallback
         if raw:
             response.raw_output_contents.append(output.values.astype("<f4", copy=False).tobytes())
         else:
-            made.contents.fp32_contents.extend(output.values.tolist())
+            made.contents.fp32_contents.extend(output.values.ravel().tolist())
     return response

@@ -15,7 +15,7 @@ from serving.steps import Step
 
 log = logging.getLogger(__name__)
 Reason = Literal["overrun", "raised", "invalid", "breaker", "busy", "deadline", "upstream", "trunk"]
-"""Why something stood in: the budget was over; the run raised; it gave no probabilities; the breaker was open; no
+"""Why something stood in: the budget was over; the run raised; what it gave is no answer; the breaker was open; no
 thread was free; the request's time was over; a head that it needs, or the trunk, gave nothing."""
 THREADS_EACH = 2
 """How many threads one head may have at a time, those included that were given up."""
@@ -72,7 +72,7 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class OwnSteps:
-    """A head's part of a plan. `reads`: tensors that others give. `output`: the tensor of its probabilities.
+    """A head's part of a plan. `reads`: tensors that others give. `output`: the tensor of its answers.
 
     `needs`: tasks whose heads must have run before."""
 

@@ -29,7 +29,7 @@ DEFAULT = HeadPolicy()
 
 @dataclass(slots=True)
 class Request:
-    """One request on its way through the parts. `values`: task -> float32 [rows]; `fallen`: task -> why there is none.
+    """One request on its way through the parts. `values`: task -> its answers; `fallen`: task -> why there are none.
 
     `mixed`: tensors may have one row where others have `rows`."""
 
@@ -99,14 +99,14 @@ class Probe(Job):
 
 
 def run_head(own: OwnSteps, tensors: dict[str, Tensor], request: Request, options: Any) -> Tensor:
-    """Probabilities, float32 [rows]; `tensors` has all that its parts gave. Raises what ONNX Runtime raises.
+    """Answers, float32 [rows, *row_shape]; `tensors` has all that its parts gave. Raises what ONNX Runtime raises.
 
-    ValueError when there come no probabilities."""
+    ValueError when there come none of the task's kind."""
     rows = request.rows
     if request.mixed:
         rows = max([len(tensors[name]) for name in own.reads], default=rows)
     run_steps(own.steps, tensors, request.rows, request.mixed, options)
-    return repeated(checked(tensors[own.output], rows), request.rows)
+    return repeated(checked(tensors[own.output], rows, own.head.spec), request.rows)
 
 
 def run_heads(heads: tuple[OwnSteps, ...], request: Request, process: Process) -> None:

@@ -18,7 +18,7 @@ from serving.event_times import EventTimes
 from serving.label_formats import Form
 from serving.label_pipe import LabelPipe
 from serving.label_process import Call, Done
-from serving.labels import MAX_LABELS, CompleteTo, parse_labels
+from serving.labels import MAX_LABELS, CompleteTo, parse_labels, values_of
 from serving.marks import Marks
 
 FORMS: dict[str, Form] = {
@@ -105,8 +105,7 @@ class LabelCalls:
 
     def _call(self, form: Form, model: str, times: EventTimes) -> Call:
         applied = self._applied(model)
-        manifests = applied.manifests.values()
-        tasks = sorted({name for manifest in manifests for name in manifest.task_names})
+        tasks = values_of(applied.manifests.values())
         sampled = applied.table.serving.log_share < 1
         return Call(0, form, model, tasks, times.now_ms, times.may_replay, 0, 0, sampled)
 

@@ -24,7 +24,7 @@ import msgspec
 from serinus.errors import SerinusError
 from serving.event_times import EventTimes
 from serving.label_formats import Form, batches
-from serving.labels import Job, LabelDesk, Refused
+from serving.labels import Job, LabelDesk, Refused, Values
 
 MAX_MEMORY_BYTES = 4 << 30
 """Of addresses, not of memory in use: Arrow's libraries take more than 1 GB of them."""
@@ -42,7 +42,7 @@ class Call(msgspec.Struct):
     number: int
     form: Form
     model: str
-    tasks: list[str]
+    tasks: dict[str, Values]
     now_ms: int
     may_replay: bool
     first_row: int
@@ -79,7 +79,7 @@ class Loop:
         self.active: list[_Active] = []
 
     def begin(self, call: Call, body: bytes) -> None:
-        job = Job(call.model, dict.fromkeys(call.tasks), EventTimes(call.now_ms, call.may_replay), call.sampled)
+        job = Job(call.model, call.tasks, EventTimes(call.now_ms, call.may_replay), call.sampled)
         self.active.append(_Active(call, job, batches(call.form, body), call.first_row, time.monotonic() + UNSURE_S))
 
     def turn(self) -> list[Done]:

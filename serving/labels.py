@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -13,7 +12,9 @@ import msgspec
 
 from serinus.errors import BadInput
 from serinus.ids import event_ms_of
+from serinus.package import Manifest
 from serinus.records import LabelRow, encode_row
+from serinus.tasks import LARGEST_LABEL, TaskKind
 from serving.ask import joined_id
 from serving.event_times import EventTimes
 from serving.membership import Membership
@@ -41,6 +42,35 @@ class LabelIn(msgspec.Struct):
     known_ms: int | None = None
 
 
+class Values(msgspec.Struct, frozen=True):
+    """What the labels of a task may be. `classes`: how many it has, where it is multiclass."""
+
+    kind: TaskKind = "binary"
+    classes: int = 0
+
+    def check(self, value: float) -> None:
+        """Raises ValueError that says what was expected."""
+        match self.kind:
+            case "binary":
+                if value not in (0.0, 1.0):
+                    raise ValueError(f"value is {value!r}, expected 0 or 1: the task is binary")
+            case "regression":
+                if not abs(value) <= LARGEST_LABEL:  # also where it is NaN
+                    raise ValueError(f"value is {value!r}, expected a number, at most {LARGEST_LABEL:g} from 0")
+            case "multiclass":
+                if not (0 <= value < self.classes and value.is_integer()):
+                    raise ValueError(f"value is {value!r}, expected the place of a class, 0 to {self.classes - 1}")
+
+
+def values_of(manifests: Iterable[Manifest]) -> dict[str, Values]:
+    """task -> what its labels may be, of all versions that are known: the one with the most classes decides."""
+    found: dict[str, Values] = {}
+    for task in (task for manifest in manifests for task in manifest.tasks):
+        known = found.get(task.name, Values(task.kind))
+        found[task.name] = Values(known.kind, max(known.classes, len(task.classes)))
+    return found
+
+
 class LabelsIn(msgspec.Struct):
     """A call of /v1/labels in JSON. `labels` are looked at later, one by one."""
 
@@ -60,7 +90,8 @@ class Refused(msgspec.Struct):
 
 @dataclass(slots=True)
 class Job:
-    """One call. `tasks`: those of the model's versions; `times`: which event times it may use.
+    """One call. `tasks`: those of the model's versions, with what their labels may be; `times`: which event times it
+    may use.
 
     `sampled`: a label of a request that is not in the log is taken and dropped: it may have been answered.
 
@@ -68,7 +99,7 @@ class Job:
     the log yet."""
 
     model: str
-    tasks: Mapping[str, object]
+    tasks: Mapping[str, Values]
     times: EventTimes
     sampled: bool = False
     accepted: int = 0
@@ -150,8 +181,7 @@ class LabelDesk:
         label = _label.decode(raw) if isinstance(raw, bytes) else msgspec.convert(raw, LabelIn)
         if label.task not in job.tasks:
             raise ValueError(f"task {label.task[:64]!r} is unknown, expected one of {', '.join(sorted(job.tasks))}")
-        if not math.isfinite(label.value) or label.value not in (0.0, 1.0):
-            raise ValueError(f"value is {label.value!r}, expected 0 or 1: the task is binary")
+        job.tasks[label.task].check(label.value)
         identity, event_ms = _request_of(label)
         known_ms = job.times.now_ms if label.known_ms is None else label.known_ms
         job.times.check(event_ms, "event_time_ms" if label.join_key else "id")

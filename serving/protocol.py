@@ -73,7 +73,7 @@ def parse(
     tail: memoryview | None = None,
 ) -> tuple[Ask, Collection[str]]:
     """The request, checked against the known inputs and the tasks that can be asked; and the tasks whose
-    probabilities are wanted as bytes. `tail`: the bytes behind the JSON, if any. Raises BadInput."""
+    answers are wanted as bytes. `tail`: the bytes behind the JSON, if any. Raises BadInput."""
     request: InferIn = decoded(_decoder, body, "an inference request (OIP v2 JSON)")
     given = given_of(request.inputs, specs, tail)
     asked = [output.name for output in request.outputs or ()]
@@ -127,7 +127,7 @@ def binary_of(request: InferIn, tasks: Mapping[str, int]) -> Collection[str]:
     for output in request.outputs:
         said = output.parameters
         if said is not None and said.classification:
-            raise BadInput(f"output {output.name!r} is asked for as classification, expected none: it is a probability")
+            raise BadInput(f"output {output.name!r} is asked for as classification, expected none: it is numbers")
         if said is not None and said.shared_memory_region is not None:
             raise BadInput(f"output {output.name!r} is wanted in shared memory, expected none")
         if everything if said is None or said.binary_data is None else said.binary_data:
@@ -183,10 +183,10 @@ def with_values(said: bytes, outputs: Sequence[Output], binary: Collection[str])
 
 def output_of(output: Output, binary: bool) -> dict[str, Any]:
     parameters: dict[str, Any] = {"version": output.version, "fallback": output.fallback}
-    rows = len(output.values)
-    found = {"name": output.task, "datatype": "FP32", "shape": [rows], "parameters": parameters}
+    values = output.values
+    found = {"name": output.task, "datatype": "FP32", "shape": list(values.shape), "parameters": parameters}
     if binary:
-        parameters["binary_data_size"] = 4 * rows
+        parameters["binary_data_size"] = 4 * values.size
     else:
-        found["data"] = output.values
+        found["data"] = values if values.ndim == 1 else values.ravel()
     return found

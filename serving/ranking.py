@@ -3,8 +3,9 @@
 `POST /v2/models/M/rank` takes what `infer` takes, with two liberties: an input has one row where it is the entity's
 and N where it is the candidates', and `parameters` may name the candidates (`items`, N texts) and say how many of the
 best are wanted (`top`). Score = product over the tasks of p^w, w being the model's current ranking weights; without
-any, every task counts once. What is not among the `top` is neither answered nor recorded: nobody can have seen it,
-so that a label which never comes says nothing about it."""
+any, every binary task counts once. A regression task counts by its number where it has a weight (a price, say; what is
+not above 0 counts as almost 0); a multiclass one has no order and counts never. What is not among the `top` is neither
+answered nor recorded: nobody can have seen it, so that a label which never comes says nothing about it."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ import numpy as np
 import orjson
 
 from serinus.errors import BadInput
-from serinus.tasks import InputSpec
+from serinus.tasks import InputSpec, TaskKind
 from serving.ask import MAX_ROWS, Answer, Ask, Output, Tensor, check
 from serving.frontdoor import Door
 from serving.protocol import (
@@ -54,20 +55,26 @@ class RankIn(InferIn):
 
 _decoder = msgspec.json.Decoder(RankIn)
 _NOTHING = RankParameters()
+NO_KINDS: Mapping[str, TaskKind] = {}
 
 
 class Ranking:
-    """One ranking on its way: what to rank by, and once `choose` was called, what came out.
+    """One ranking on its way: what to rank by, and once `choose` was called, what came out. `kinds`: of tasks; binary
+    where it says nothing.
 
-    `items`, `top`: as the request has them. `shown`: tasks whose probabilities are wanted; `binary`: as bytes.
-    `weights`: task -> exponent, of the tasks that are served. `ignored`: tasks that have a weight but are not served.
+    `items`, `top`: as the request has them. `shown`: tasks whose answers are wanted; `binary`: as bytes.
+    `weights`: task -> exponent, of the tasks that are served. `ignored`: tasks that have a weight but no order, or are
+    not served.
     `index`: places in the request, best first; `scores`: float64, in that order."""
 
-    def __init__(self, weights: Mapping[str, float], served: Mapping[str, int]) -> None:
-        self.weights = (
-            {task: weights[task] for task in served if task in weights} if weights else dict.fromkeys(served, 1.0)
-        )
-        self.ignored = sorted(weights.keys() - served.keys())
+    def __init__(
+        self, weights: Mapping[str, float], served: Mapping[str, int], kinds: Mapping[str, TaskKind] = NO_KINDS
+    ) -> None:
+        if weights:
+            self.weights = {t: weights[t] for t in served if t in weights and kinds.get(t) != "multiclass"}
+        else:
+            self.weights = {task: 1.0 for task in served if kinds.get(task, "binary") == "binary"}
+        self.ignored = sorted(weights.keys() - self.weights.keys())
         self.items: Sequence[str] | None = None
         self.top = MAX_ROWS
         self.shown: Collection[str] = ()
@@ -112,7 +119,8 @@ async def rank(
 
     `body`: JSON. `tail`: the bytes behind it, if any. `arrived_ns`: as in `Door.infer`."""
     applied = door.applied(model)
-    ranking = Ranking(applied.table.weights, applied.tasks)
+    kinds = {task: spec.kind for task, spec in applied.answers.items()}
+    ranking = Ranking(applied.table.weights, applied.tasks, kinds)
     ask = parse(body, ranking, applied.specs, applied.tasks, tail)
     return render(await door.infer(applied, ask, authorization, ranking.choose, arrived_ns), ranking)
 

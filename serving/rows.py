@@ -48,10 +48,10 @@ def frames(
     latency_us: int,
     share: float = 1.0,
 ) -> list[bytes]:
-    """One frame a row. `keys`: (request id, index, entity) of each; `outputs`: arrays of as many values.
+    """One frame a row. `keys`: (request id, index, entity) of each; `outputs`: arrays of as many rows.
 
     `share`: of the entities that are recorded."""
-    columns = [(output.task, output.values.tolist(), output.version, output.fallback) for output in outputs]
+    columns = [_scores(output) for output in outputs]
     return [
         encode_row(
             PredictionRow(
@@ -61,7 +61,7 @@ def frames(
                 entity=entity,
                 rollout=rollout,
                 epoch=epoch,
-                scores=[Score(task, values[at], version, fallback) for task, values, version, fallback in columns],
+                scores=[scores[at] for scores in columns],
                 slices=slices[at],
                 latency_us=latency_us,
                 share=share,
@@ -69,6 +69,16 @@ def frames(
         )
         for at, (identity, index, entity) in enumerate(keys)
     ]
+
+
+def _scores(output: Output) -> list[Score]:
+    """What the log keeps of each row's answer."""
+    task, version, fallback, values = output.task, output.version, output.fallback, output.values
+    if values.ndim == 1:
+        return [Score(task, value, version, fallback) for value in values.tolist()]
+    rows = values.astype("<f4", copy=False)
+    likeliest = rows.max(axis=1).tolist()
+    return [Score(task, top, version, fallback, row.tobytes()) for top, row in zip(likeliest, rows, strict=True)]
 
 
 def input_frame(

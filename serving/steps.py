@@ -12,7 +12,9 @@ import onnxruntime as ort
 
 from serinus.errors import InvalidPackage
 from serinus.execute import session_options
+from serinus.outputs import faults_of
 from serinus.package import Part
+from serinus.tasks import TaskSpec
 from serving.ask import Tensor
 
 Run = Callable[[Sequence[str], dict[str, Tensor], Any], Sequence[Tensor]]
@@ -59,8 +61,10 @@ def repeated(tensor: Tensor, rows: int) -> Tensor:
     return np.repeat(tensor, rows, axis=0) if len(tensor) == 1 and rows > 1 else tensor
 
 
-def checked(tensor: Tensor, rows: int) -> Tensor:
-    """Probabilities, float32 [rows]. Raises ValueError when these are none, or not so many."""
+def checked(tensor: Tensor, rows: int, task: TaskSpec) -> Tensor:
+    """Answers of a task, float32 [rows, *task.row_shape]. Raises ValueError when these are none, or not so many."""
+    if task.kind != "binary":
+        return _checked(tensor, rows, task)
     if tensor.dtype != np.float32:
         tensor = np.asarray(tensor, dtype=np.float32)
     if tensor.shape != (rows,):
@@ -70,4 +74,17 @@ def checked(tensor: Tensor, rows: int) -> Tensor:
     low, high = (tensor.item(),) * 2 if rows == 1 else (tensor.min(), tensor.max())
     if not (low >= 0.0 and high <= 1.0):  # also where either is NaN
         raise ValueError(f"it gave numbers from {low} to {high}, which are no probabilities")
+    return tensor
+
+
+def _checked(tensor: Tensor, rows: int, task: TaskSpec) -> Tensor:
+    """The same of a task of another kind. A column of numbers is a list of them."""
+    tensor = np.asarray(tensor, dtype=np.float32)
+    shape = (rows, *task.row_shape)
+    if tensor.shape != shape:
+        if task.row_shape or tensor.shape != (rows, 1):
+            raise ValueError(f"it gave the shape {tensor.shape}, expected {shape}")
+        tensor = tensor.reshape(shape)
+    if wrong := faults_of(task, tensor):
+        raise ValueError(f"it gave {wrong}")
     return tensor

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,7 +92,8 @@ class LabelsAnswer(View):
 
 
 class Answer(View):
-    """What the model answered: `outputs`: task -> probability of each row, shape [n].
+    """What the model answered: `outputs`: task -> one item a row: the probability, the number of a regression task, or
+    of a multiclass task the list of its classes' probabilities.
 
     `versions`: task -> version that was to answer; `fallbacks`: task -> what stood in for it, if anything did.
     `id`: the request's id (UUIDv7), which labels refer to."""
@@ -101,7 +103,7 @@ class Answer(View):
     arm: str = ""
     epoch: int = 0
     rollout: str = ""
-    outputs: dict[str, list[float]] = Field(default_factory=dict)
+    outputs: dict[str, list[Any]] = Field(default_factory=dict)
     versions: dict[str, int] = Field(default_factory=dict)
     fallbacks: dict[str, str] = Field(default_factory=dict)
 
@@ -116,18 +118,25 @@ class Answer(View):
             arm=common.get("arm") or "",
             epoch=common.get("epoch") or 0,
             rollout=common.get("rollout") or "",
-            outputs={output["name"]: output["data"] for output in outputs},
+            outputs={output["name"]: _rows(output["data"], output.get("shape") or ()) for output in outputs},
             versions={task: its["version"] for task, its in said.items() if "version" in its},
             fallbacks={task: its["fallback"] for task, its in said.items() if its.get("fallback")},
         )
 
 
+def _rows(data: list[Any], shape: Sequence[int]) -> list[Any]:
+    """One item a row: flat values of a shape [n, k] are cut into rows."""
+    if len(shape) < 2 or not shape[1] or (data and isinstance(data[0], list)):
+        return data
+    return [data[at : at + shape[1]] for at in range(0, len(data), shape[1])]
+
+
 class Ranked(View):
-    """One candidate: `index`: its place in the request, which its labels name; `tasks`: task -> probability."""
+    """One candidate: `index`: its place in the request, which its labels name; `tasks`: task -> its answer."""
 
     index: int
     score: float
-    tasks: dict[str, float]
+    tasks: dict[str, Any]
     item: str | None = None
 
 

@@ -85,11 +85,16 @@ def test_settings_bound_it() -> None:
 
 
 def test_the_last_good_store_is_bounded_and_forgets_the_oldest() -> None:
-    last = LastGood(max_entries=2)
+    last = LastGood(max_numbers=2)
     for at, entity in enumerate(["a", "b", "a", "c"]):
-        last.keep("click", entity, at / 10)
-    assert [last.get("click", entity) for entity in "abc"] == [0.2, None, 0.3]
+        last.keep("click", entity, np.array([at / 8], np.float32))
+    found = [last.get("click", entity) for entity in "abc"]
+    assert [each if each is None else each.tolist() for each in found] == [[0.25], None, [0.375]]
     assert last.get("buy", "a") is None
+    last.keep("origin", "a", np.array([[0.25, 0.75]], np.float32))
+    assert (len(last), last.get("origin", "a").tolist()) == (1, [[0.25, 0.75]])  # as much as two numbers
+    last.keep("origin", "a", np.array([[0.5, 0.25, 0.25]], np.float32))
+    assert len(last) == 0
 
 
 def test_a_breaker_rests_longer_each_time_a_probe_fails() -> None:

@@ -17,7 +17,7 @@ from serinus.records import LabelRow, PredictionRow, encode_row, hour_of
 from serving.ask import joined_id
 from serving.label_formats import BATCH, MAX_ROWS
 from serving.label_process import Call, Done, Loop
-from serving.labels import MAX_LABELS, LabelDesk
+from serving.labels import MAX_LABELS, LabelDesk, Values
 from serving.recorder import LogWriter
 
 NOW = time.time_ns() // 1_000_000
@@ -49,7 +49,7 @@ def body_of(form: str, rows: Rows) -> bytes:
 
 def take(root: Path, form: Any, body: bytes) -> Done:
     loop = Loop(LabelDesk(root, f"w-{form}"))
-    loop.begin(Call(0, form, "m", ["late", "cancelled"], NOW, False, 0, len(body)), body)
+    loop.begin(Call(0, form, "m", dict.fromkeys(["late", "cancelled"], Values()), NOW, False, 0, len(body)), body)
     while True:
         if over := loop.turn():
             return over[0]
@@ -179,7 +179,7 @@ def test_a_small_call_does_not_wait_for_a_large_one(tmp_path: Path) -> None:
     loop = Loop(LabelDesk(tmp_path, "w"))
     for number, rows in enumerate((50 * BATCH, 1)):
         body = body_of("ndjson", [{"id": str(identity), "task": "late", "value": 1}] * rows)
-        loop.begin(Call(number, "ndjson", "m", ["late"], NOW, False, 0, len(body)), body)
+        loop.begin(Call(number, "ndjson", "m", {"late": Values()}, NOW, False, 0, len(body)), body)
     order: list[int] = []
     turns = 0
     while loop.active:
@@ -193,7 +193,7 @@ def test_a_label_waits_a_moment_for_its_request_to_come_into_the_log(tmp_path: P
     identity = uuid7(NOW)
     loop = Loop(LabelDesk(tmp_path, "w"))
     body = body_of("json", [{"id": str(identity), "task": "late", "value": 1}])
-    loop.begin(Call(0, "json", "m", ["late"], NOW, False, 0, len(body)), body)
+    loop.begin(Call(0, "json", "m", {"late": Values()}, NOW, False, 0, len(body)), body)
     assert [loop.turn(), loop.turn()] == [[], []]
     assert loop.idle
     predict(tmp_path, identity)

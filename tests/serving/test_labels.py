@@ -17,7 +17,7 @@ from serinus.ids import uuid7
 from serinus.records import LabelRow, PredictionRow, encode_row, hour_of
 from serving.event_times import EventTimes, holds_token
 from serving.label_process import Call, Done, Loop
-from serving.labels import LabelDesk, parse_labels
+from serving.labels import LabelDesk, Values, parse_labels
 from serving.membership import Membership
 from serving.recorder import LogWriter
 
@@ -41,7 +41,7 @@ def take(desk: LabelDesk, *bodies: bytes, form: Any = "json") -> list[Done]:
     """What becomes of these calls, which have come together."""
     loop = Loop(desk)
     for number, body in enumerate(bodies):
-        loop.begin(Call(number, form, "m", ["late"], NOW, False, 0, len(body)), body)
+        loop.begin(Call(number, form, "m", {"late": Values()}, NOW, False, 0, len(body)), body)
     found: list[Done] = []
     while loop.active:
         found += loop.turn()
@@ -196,7 +196,7 @@ def test_where_not_all_is_recorded_a_label_of_nothing_is_taken_and_dropped(tmp_p
     identity = predict(tmp_path, NOW)
     said = body(label(uuid7(NOW)), label(identity), label(identity, task="diverted"))
     loop, found = Loop(LabelDesk(tmp_path, "w")), []
-    loop.begin(Call(0, "json", "m", ["late"], NOW, False, 0, len(said), sampled=True), said)
+    loop.begin(Call(0, "json", "m", {"late": Values()}, NOW, False, 0, len(said), sampled=True), said)
     while loop.active:
         found += loop.turn()
     assert found[0].accepted == 2
