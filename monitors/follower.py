@@ -15,7 +15,6 @@ from monitors.assess import Assessor
 from monitors.join import Due, combine, horizons, join_exposed, join_mature
 from monitors.log import LogReader
 from monitors.rows import Tick
-from monitors.watermark import lost_rows, read_marks
 from serinus.errors import BadInput
 from serinus.evidence import Evidence, WorkItem
 
@@ -36,7 +35,7 @@ def read_tick(item: WorkItem, reader: LogReader, previous_ms: int, tick_ms: int)
     exposed = join_exposed(item, answered, reader.words)
     seen = {
         "answers": answered.answers,
-        "answers_lost": lost_rows(read_marks(reader.root, item.model), previous_ms, tick_ms),
+        "answers_lost": reader.lost(previous_ms, tick_ms),
     }
     return combine(tick_ms, parts, exposed, tuple(sorted(broken | set(bad))), seen)
 

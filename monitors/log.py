@@ -19,6 +19,7 @@ from monitors.arrow import labels_of, predictions_of
 from monitors.columns import Labels, Predictions, Words
 from monitors.portion import ALL, Portion
 from monitors.segments import Columns, Parse, Shelf
+from monitors.watermark import lost_rows, read_marks
 from serinus.archive import rows_of
 from serinus.records import InputRow, Kind, LabelRow, PredictionRow, hour_of, log_folder
 
@@ -94,6 +95,10 @@ class LogReader:
         written twice comes twice. Ask for an hour or a tick at a time: the rows are held in memory."""
         parts, broken = self._read(self._inputs, start_ms, end_ms, _inputs_within)
         return list(chain.from_iterable(parts)), broken
+
+    def lost(self, start_ms: int, end_ms: int) -> int:
+        """Rows of answers that could not be recorded, of the minutes whose end lies in (start_ms, end_ms]."""
+        return lost_rows(read_marks(self.root, self.model), start_ms, end_ms, self.portion)
 
     def _read(
         self, shelf: Shelf[C], start_ms: int, end_ms: int, within: Callable[[C, int, int], C]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from monitors.portion import ALL, Portion
 from serinus.records import Mark
 
 ALIVE_MS = 60_000
@@ -27,13 +28,13 @@ def read_marks(log: Path, model: str) -> list[Mark]:
     return marks
 
 
-def lost_rows(marks: Sequence[Mark], start_ms: int, end_ms: int) -> int:
+def lost_rows(marks: Sequence[Mark], start_ms: int, end_ms: int, portion: Portion = ALL) -> int:
     """Rows of answers that could not be recorded, of the minutes of event time whose end lies in (start, end]."""
     return sum(
         rows
         for mark in marks
         for minute, rows in mark.lost_by_minute.items()
-        if start_ms < (minute + 1) * MINUTE_MS <= end_ms
+        if start_ms < (minute + 1) * MINUTE_MS <= end_ms and portion.meets(minute * MINUTE_MS, minute * MINUTE_MS)
     )
 
 
