@@ -19,7 +19,7 @@ from typing import Any
 
 import msgspec
 
-from serinus.archive import Archive, Row, Source, crc_of, layout, metadata, schema, table_of
+from serinus.archive import Archive, Row, Source, crc_of, layout, metadata, rows_of, schema, table_of
 from serinus.ids import uuid7
 from serinus.records import MAGIC, InputRow, Kind, LabelRow, PredictionRow, read_rows
 from serving.recorder import sync_folder
@@ -166,7 +166,7 @@ class Archiver:
         for name in small:
             path = self._folder / name
             for batch in pq.ParquetFile(path).iter_batches(GROUP_ROWS):
-                parquet.writer.write_batch(batch)
+                parquet.writer.write_table(_renewed(self._kind, batch))
             parquet.newest_ns = max(parquet.newest_ns, path.stat().st_mtime_ns)
             for source in found.archives[name].sources:
                 known = parquet.sources.get(source.name, source)
@@ -208,3 +208,14 @@ class Archiver:
             path.unlink()
         if paths:
             sync_folder(self._folder)
+
+
+def _renewed(kind: Kind, batch: Any) -> Any:
+    """A batch of an archive as a table with today's columns: older files may lack some."""
+    import pyarrow as pa  # noqa: PLC0415
+
+    table = pa.Table.from_batches([batch])
+    if table.schema.equals(schema(kind)):
+        return table
+    places = zip(table.column("writer").to_pylist(), table.column("sequence").to_pylist(), strict=True)
+    return table_of(kind, rows_of(kind, table), places)

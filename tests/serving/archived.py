@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import time
 from pathlib import Path
 from typing import Any
@@ -35,9 +36,10 @@ def identity(number: int, event_ms: int = START) -> bytes:
 
 
 def prediction(number: int, event_ms: int = START) -> PredictionRow:
-    scores = [Score(f"t{at}", number / 7, at, "stable" if at else "") for at in range(number % 3)]
+    classes = struct.pack("<3f", 0.25, 0.5, 0.25)
+    some = [Score(f"t{at}", number / 7, at, "stable" if at else "", classes if at else b"") for at in range(number % 3)]
     slices = {"country": "BR", "no": str(number)} if number % 2 else {}
-    return PredictionRow(identity(number, event_ms), 0, "canary", f"u{number % 9}", "r1", 3, scores, slices, 9, 0.5)
+    return PredictionRow(identity(number, event_ms), 0, "canary", f"u{number % 9}", "r1", 3, some, slices, 9, 0.5)
 
 
 def rows(root: Path, kind: Kind, hour: str = hour_of(START)) -> list[Any]:

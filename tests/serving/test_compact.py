@@ -8,15 +8,18 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from serinus.archive import schema
 from serinus.records import (
     InputRow,
     InputTensor,
     Kind,
     LabelRow,
+    Score,
     encode_row,
     hour_of,
 )
@@ -127,6 +130,27 @@ def test_small_files_become_one_and_a_large_one_several(tmp_path: Path, monkeypa
     Archiver(folder(tmp_path), "predictions", 0.0).run(LATER)
     assert len(suffixes(tmp_path)) > 5
     assert len(rows(tmp_path, "predictions")) == 109
+
+
+def test_files_of_before_a_column_was_added_become_one_with_newer_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def older(kind: Kind) -> pa.Schema:
+        known = schema(kind)
+        scores = [field for field in known.field("scores").type.value_type if field.name != "classes"]
+        return known.set(known.get_field_index("scores"), pa.field("scores", pa.list_(pa.struct(scores))))
+
+    wanted = [msgspec.structs.replace(prediction(number), scores=[Score("t", 0.5, 1)]) for number in range(3)]
+    wanted.append(prediction(5))
+    for number, row in enumerate(wanted):
+        write(tmp_path, "predictions", f"w{number}", [row]).close()
+        with monkeypatch.context() as patched:
+            if number < 2:
+                patched.setattr("serinus.archive.schema", older)
+                patched.setattr(archiver, "schema", older)
+            Archiver(folder(tmp_path), "predictions", 0).run(LATER)
+    assert suffixes(tmp_path) == [".parquet"]
+    assert rows(tmp_path, "predictions") == wanted
 
 
 def test_killed_at_any_step_nothing_is_lost_or_doubled(tmp_path: Path) -> None:
