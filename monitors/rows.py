@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from serinus.evidence import Stream
+from serinus.evidence import InputEvidence, Stream
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -61,13 +61,15 @@ class Scored:
 class Exposed:
     """Answers of one task in the two arms that are compared, with or without a label. All of shape (n,) but `slices`.
 
-    `minute`: event time in whole minutes; `canary`: False for the control; `failed`: something stood in."""
+    `minute`: event time in whole minutes; `canary`: False for the control; `failed`: something stood in, or what came
+    is no number; `slow`: it took longer than the SLA's `latency_ms`; empty where the SLA has none."""
 
     entity: Hashes
     minute: Ints
     canary: NDArray[np.bool_]
     failed: NDArray[np.bool_]
     slices: Ints
+    slow: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,3 +86,11 @@ class Tick:
     first_event_ms: int | None = None
     corrupt: tuple[str, ...] = ()
     """Files that were read for it and are broken."""
+    early: dict[tuple[Stream, str], tuple[Scored, Scored]] = field(default_factory=dict)
+    """As `streams`, with the labels known within the task's `early_window_s`: each row once, at that age."""
+    unlabelled: dict[tuple[Stream, str], tuple[Scored, Scored]] = field(default_factory=dict)
+    """As `streams`, of all rows at the moment of their answer: y is NaN."""
+    inputs: tuple[InputEvidence, ...] = ()
+    """What the checks of the raw inputs say now."""
+    holds: tuple[str, ...] = ()
+    """What else stops the ramp now, in words: label sources that are silent."""
