@@ -7,6 +7,7 @@ import re
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -17,6 +18,9 @@ from monitors.log import LogReader
 from monitors.rows import Tick
 from serinus.errors import BadInput
 from serinus.evidence import Evidence, WorkItem
+
+if TYPE_CHECKING:
+    from monitors.shards import Shards
 
 _log = logging.getLogger(__name__)
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
@@ -42,16 +46,18 @@ def read_tick(item: WorkItem, reader: LogReader, previous_ms: int, tick_ms: int)
 
 @dataclass(slots=True)
 class Follower:
-    """`posted_ms`: the newest look that the controller has; `unsaved`: looks since the last checkpoint."""
+    """`posted_ms`: the newest look that the controller has; `unsaved`: looks since the last checkpoint; `shards`: who
+    reads and accumulates, when it is not this process alone."""
 
     assessor: Assessor
     reader: LogReader
     path: Path
     posted_ms: int | None
     unsaved: int = 0
+    shards: Shards | None = None
 
     @classmethod
-    def start(cls, item: WorkItem, log: Path, state: Path) -> Follower:
+    def start(cls, item: WorkItem, log: Path, state: Path, shards: Shards | None = None) -> Follower:
         """Go on from the checkpoint; from the first row when there is none that fits.
 
         One that is ahead of the controller does not fit: looks that it lost are made again. Raises BadInput when the
@@ -61,7 +67,7 @@ class Follower:
         path = state / f"{item.rollout}.npz"
         assessor = _saved(path, item) or Assessor(item)
         reader = LogReader(log, item.model, tuple(item.sla.slices))
-        return cls(assessor, reader, path, item.last_tick_ms)
+        return cls(assessor, reader, path, item.last_tick_ms, shards=shards)
 
     @property
     def item(self) -> WorkItem:
@@ -79,7 +85,11 @@ class Follower:
         tick_ms = self.at_ms + self.item.sla.tick_s * 1000
         if tick_ms > watermark_ms:
             return None
-        evidence = self.assessor.consume(read_tick(self.item, self.reader, self.at_ms, tick_ms))
+        if self.shards is None:
+            evidence = self.assessor.consume(read_tick(self.item, self.reader, self.at_ms, tick_ms))
+        else:
+            parts = self.shards.parts(self.assessor.whole, self.at_ms, tick_ms)
+            evidence = self.assessor.consume_parts(tick_ms, parts)
         self.unsaved += 1
         return evidence
 

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from monitors.follower import Follower
 from monitors.jobs import JobDesk
 from monitors.settings import Settings
+from monitors.shards import RayShards, Shards
 from monitors.watermark import Watermark, read_marks
 from serinus.errors import SerinusError, Unavailable, from_problem
 from serinus.evidence import Evidence, MonitorReport, MonitorWork
@@ -47,6 +48,7 @@ class Monitor:
     pending: list[Evidence] = field(default_factory=list)
     aside: dict[str, float] = field(default_factory=dict)
     desk: JobDesk = field(init=False)
+    shards: Shards | None = None
     _saved_at: float = 0.0
 
     def __post_init__(self) -> None:
@@ -55,7 +57,9 @@ class Monitor:
     @classmethod
     def of(cls, settings: Settings) -> Monitor:
         headers = {"Authorization": f"Bearer {settings.token}"}
-        return cls(settings, httpx.Client(base_url=settings.api, headers=headers, timeout=TIMEOUT_S, trust_env=False))
+        http = httpx.Client(base_url=settings.api, headers=headers, timeout=TIMEOUT_S, trust_env=False)
+        shards = RayShards(settings.log, settings.shards, settings.ray) if settings.shards > 1 else None
+        return cls(settings, http, shards=shards)
 
     def run(self, stopped: Callable[[float], bool]) -> None:
         """Go on until `stopped(seconds)`, which waits that long unless it is told to stop, says True."""
@@ -72,6 +76,8 @@ class Monitor:
             pause = BUSY_S if looks >= LOOKS_PER_EXCHANGE else PROGRESS_S if looks else IDLE_S
         self.save()
         self.desk.close()
+        if self.shards is not None:
+            self.shards.close()
 
     def turn(self) -> int:
         """One exchange, and then up to LOOKS_PER_EXCHANGE looks. Returns how many were made.
@@ -115,7 +121,8 @@ class Monitor:
         self.aside = {rollout: until for rollout, until in self.aside.items() if until > self.clock()}
         for rollout, item in wanted.items():
             if rollout not in self.followers and rollout not in self.aside:
-                self.followers[rollout] = Follower.start(item, self.settings.log, self.settings.state)
+                started = Follower.start(item, self.settings.log, self.settings.state, self.shards)
+                self.followers[rollout] = started
         models = {*work.models, *(item.model for item in work.rollouts)}
         self.watermarks = {model: self.watermarks.get(model, Watermark()) for model in sorted(models)}
 

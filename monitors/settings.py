@@ -9,27 +9,39 @@ from pathlib import Path
 
 from serinus.errors import BadInput
 
+MOST_SHARDS = 64
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """`api`: the controller's URL; `token`: of role monitor; `log`: folder of the logs; `state`: of the checkpoints."""
+    """`api`: the controller's URL; `token`: of role monitor; `log`: folder of the logs; `state`: of the checkpoints.
+
+    `shards`: processes that read and accumulate; 1: this one alone. `ray`: address of the Ray cluster that they run on;
+    "": a small one of their own."""
 
     api: str
     token: str = field(repr=False)
     log: Path
     state: Path
     name: str = "monitor-0"
+    shards: int = 1
+    ray: str = ""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
-        """Raises BadInput that names the variable which is missing."""
+        """Raises BadInput that names the variable which is missing or wrong."""
         needed = ("SERINUS_API", "SERINUS_TOKEN_FILE", "SERINUS_LOG", "SERINUS_HOME")
         if missing := [name for name in needed if not environment.get(name)]:
             raise BadInput(f"{', '.join(missing)} must be set", "`serinus up` sets what its processes need")
+        shards = environment.get("SERINUS_MONITOR_SHARDS") or "1"
+        if not shards.isascii() or not shards.isdigit() or not 1 <= int(shards) <= MOST_SHARDS:
+            raise BadInput(f"SERINUS_MONITOR_SHARDS is {shards[:40]!r}, not a number from 1 to {MOST_SHARDS}")
         return cls(
             api=environment["SERINUS_API"].rstrip("/"),
             token=Path(environment["SERINUS_TOKEN_FILE"]).read_text().strip(),
             log=Path(environment["SERINUS_LOG"]),
             state=Path(environment["SERINUS_HOME"]) / "monitor",
             name=environment.get("SERINUS_MONITOR_NAME", "monitor-0"),
+            shards=int(shards),
+            ray=environment.get("SERINUS_MONITOR_RAY", ""),
         )
