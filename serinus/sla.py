@@ -8,6 +8,8 @@ tasks:
 slices:
   country: [BR, DE, US]
 serving: {timeout_ms: 200, inputs_share: 0.1, inputs_exclude: [email]}
+inputs: {weather: {missing: 0.05, stale_s: 14400}}   # where `serving` records them; see `serinus.limits`
+health: {auc: 0.05}                                  # of what is stable, rollout or not
 guards:                       # left out: the defaults of `default_guards`
   - {task: click, metric: auc, margin: 0.01}
   - {task: buy, metric: auc, margin: 0.03, by: country, role: optional}
@@ -21,6 +23,7 @@ import yaml
 from pydantic import Field, ValidationError
 
 from serinus.errors import InvalidSla
+from serinus.limits import HealthLimits, InputLimits
 from serinus.rollouts import Plan
 from serinus.routes import HeadPolicy, ServingPolicy
 from serinus.tasks import Name, TaskKind, Word
@@ -175,7 +178,8 @@ class Sla(Word):
     """The SLA of one model. Format 1. `tick_s`: event time between two looks at the evidence.
 
     `freeze_scores`: scores of the first closed ticks from which the histogram bins are frozen. `latency_ms`: time
-    inside the runtime beyond which an answer counts as slow, for the metric `latency`."""
+    inside the runtime beyond which an answer counts as slow, for the metric `latency`. `inputs`: limits of raw inputs;
+    one that is not named has the defaults. `health`: of what is stable."""
 
     format: Literal[1] = 1
     model: Name
@@ -186,6 +190,8 @@ class Sla(Word):
     freeze_scores: Annotated[int, Field(ge=200, le=1_000_000)] = 5_000
     latency_ms: Annotated[float, Field(gt=0, le=60_000)] | None = None
     serving: ServingPolicy = ServingPolicy()
+    inputs: dict[Name, InputLimits] = {}
+    health: HealthLimits = HealthLimits()
     rollout: Plan = Plan()
 
     def model_post_init(self, _context: Any, /) -> None:
