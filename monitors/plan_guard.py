@@ -131,6 +131,8 @@ def _judged(params: PlanParams, made: Planned, schedule: Schedule, delay: float,
     never = need.days[0] > most
     what = "promotion waits for it" if made.promote else f"a regression of {made.size:.3g} is caught"
     share = made.share
+    if made.per_day <= 0 and params.per_day is not None:
+        return replace(made, decidable="unknown", why="how many there are of it only the logs can tell")
     if made.per_day <= 0:
         why = "nothing of it is logged"
     elif never:

@@ -151,14 +151,18 @@ class Cast:
 
 
 class Rehearsal(LogReader):
-    """A reader whose predictions are dressed up; all else, and what was read already, is that of `real`."""
+    """A reader whose predictions are dressed up; all else, and what was read already, is that of `real`.
 
-    def __init__(self, real: LogReader, cast: Cast) -> None:
+    `since_ms`: event time at which the rollout begins; None: there is no earlier row to be left out."""
+
+    def __init__(self, real: LogReader, cast: Cast, since_ms: int | None = None) -> None:
         self.__dict__.update(real.__dict__)
-        self.cast = cast
+        self.cast, self.since_ms = cast, since_ms
 
     def predictions(self, start_ms: int, end_ms: int) -> tuple[Predictions, tuple[str, ...]]:
-        rows, broken = super().predictions(start_ms, end_ms)
+        if self.since_ms is not None and end_ms <= self.since_ms:
+            return Predictions.concat([], len(self.slices)), ()
+        rows, broken = super().predictions(max(start_ms, self.since_ms or start_ms), end_ms)
         return self.cast.play(rows, self.words, self.slices), broken
 
 

@@ -10,6 +10,7 @@ __all__ = [
     "IllegalMove",
     "InvalidPackage",
     "InvalidSla",
+    "JobFailed",
     "NotAllowed",
     "NotFound",
     "Overloaded",
@@ -99,6 +100,10 @@ class AlreadyActive(SerinusError):
 
 class IllegalMove(SerinusError):
     status, hint = 409, "`serinus explain` tells what came before"
+
+
+class JobFailed(SerinusError):
+    status, hint = 409, "`serinus jobs show` has all that is known of it"
 
 
 class Stale(SerinusError):

@@ -10,12 +10,13 @@ from typing import Self
 from serinus.client.connection import Connection, local_stack, read_token
 from serinus.client.control import Control
 from serinus.client.inference import Inference
+from serinus.client.jobs import Jobs
 from serinus.home import Home, Stack
 
 __all__ = ["Client"]
 
 
-class Client(Control, Inference):
+class Client(Control, Jobs, Inference):
     """Speaks to the controller (`api`) and to the serving side (`serving`), both URLs.
 
     What is left out comes from SERINUS_API, SERINUS_SERVING and SERINUS_TOKEN_FILE, else from the local stack of

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import time
 from collections.abc import Iterator, Mapping
 from functools import cached_property
@@ -12,6 +11,7 @@ from typing import Any
 from serinus.client.archive import Progress, archive_bytes, stream_archive
 from serinus.client.connection import RETRIES_S, Connection
 from serinus.client.views import ModelView, VersionView, WeightsView
+from serinus.client.who import who
 from serinus.errors import NotFound, Unavailable
 from serinus.evidence import Evidence
 from serinus.package import read_manifest
@@ -70,7 +70,7 @@ class Control:
 
     def promote(self, model: str, version: int, reason: str = "", initial: bool = False) -> None:
         """Make a version stable at once. `initial`: the model has no stable yet; else it overrides, with a reason."""
-        body = {"version": version, "reason": reason, "initial": initial, "actor": _who()}
+        body = {"version": version, "reason": reason, "initial": initial, "actor": who()}
         self.api.call("POST", f"/v1/models/{model}/promote", body)
 
     def weights(self, model: str, weights: Mapping[str, float] | None = None, reason: str = "") -> WeightsView:
@@ -80,7 +80,7 @@ class Control:
         path = f"/v1/models/{model}/weights"
         if weights is None:
             return WeightsView.model_validate(self._get(path))
-        body = {"weights": dict(weights), "reason": reason, "actor": _who()}
+        body = {"weights": dict(weights), "reason": reason, "actor": who()}
         return WeightsView.model_validate(self.api.call("PUT", path, body))
 
     def rollback(self, model: str, reason: str) -> RolloutView | None:
@@ -97,7 +97,7 @@ class Control:
 
     def rollout_start(self, model: str, version: int, plan: Plan | None = None, reason: str = "") -> RolloutView:
         """Give a version shadow and canary traffic. `plan`: None means that of the SLA."""
-        body = {"version": version, "plan": plan and plan.model_dump(mode="json"), "reason": reason, "actor": _who()}
+        body = {"version": version, "plan": plan and plan.model_dump(mode="json"), "reason": reason, "actor": who()}
         return RolloutView.model_validate(self.api.call("POST", f"/v1/models/{model}/rollouts", body))
 
     def rollouts(self, model: str | None = None) -> list[RolloutView]:
@@ -127,7 +127,7 @@ class Control:
 
     def command(self, rollout: str, command: Command, reason: str = "", actor: str | None = None) -> RolloutView:
         """Pause, resume, approve, abort, promote or roll back. `actor`: None means who runs this."""
-        body = {"command": command, "reason": reason, "actor": actor or _who()}
+        body = {"command": command, "reason": reason, "actor": actor or who()}
         return RolloutView.model_validate(self.api.call("POST", f"/v1/rollouts/{rollout}/commands", body))
 
     def evidence(self, rollout: str, after_ms: int | None = None) -> list[Evidence]:
@@ -156,14 +156,6 @@ class Control:
         """Models, active rollouts, replicas and monitors, as the controller knows them."""
         status: dict[str, Any] = self._get("/v1/status")
         return status
-
-
-def _who() -> str | None:
-    """Who runs this, for the history; None (the token's name) where the system does not know."""
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError, ImportError):
-        return None
 
 
 def _rows(answer: Any, name: str) -> list[Any]:

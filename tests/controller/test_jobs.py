@@ -196,5 +196,7 @@ def test_the_controller_fills_in_what_a_monitor_cannot_know(world: Any) -> None:
             filled(session, "backtest", "ads", {"sla": {"model": "ads"}})
         with pytest.raises(InvalidSla, match="other"):
             filled(session, "plan", "ads", {"sla": {**told["sla"], "model": "other"}})
-        with pytest.raises(NotFound):
-            filled(session, "plan", "none", {})
+        assert told["base_rates"] == {"click": 0.1}
+        for model, params in (("none", {}), ("ads", {"candidate": 99}), ("ads", {"candidate": "3; drop table"})):
+            with pytest.raises(NotFound):
+                filled(session, "plan", model, params)

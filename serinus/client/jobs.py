@@ -1,0 +1,86 @@
+"""Long work: asked for, waited for, cancelled. It goes on without us."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Any
+
+from serinus.client.connection import RETRIES_S, Connection
+from serinus.client.who import who
+from serinus.errors import JobFailed
+from serinus.jobs import JOB_ENDS, Job, JobKind
+from serinus.sla import Sla
+
+__all__ = ["Jobs"]
+
+EVERY_S = 0.3
+
+
+class Jobs:
+    """What a monitor does on demand. Each method that starts a job gives the job at once."""
+
+    @cached_property
+    def api(self) -> Connection:
+        """The connection to the controller."""
+        raise NotImplementedError
+
+    def job_start(self, kind: JobKind, model: str, params: Mapping[str, Any] | None = None) -> Job:
+        body = {"kind": kind, "model": model, "params": dict(params or {}), "actor": who()}
+        return Job.model_validate(self.api.call("POST", "/v1/jobs", body))
+
+    def plan(
+        self,
+        model: str,
+        candidate: int | None = None,
+        regression: float | None = None,
+        sla: Sla | None = None,
+        **params: Any,
+    ) -> Job:
+        """How long a rollout will take, and until a regression is caught. `regression`: so far the AUC falls.
+
+        `params`: `days` of logs to look at; `per_day` and `base_rate` for a model without traffic."""
+        told = {"candidate": candidate, "regression": regression, "sla": _plain(sla), **params}
+        return self.job_start("plan", model, _given(told))
+
+    def backtest(
+        self, model: str, weeks: float = 4, inject: tuple[str, ...] = (), sla: Sla | None = None, **params: Any
+    ) -> Job:
+        """Today's guards (or those of `sla`) over logs of past weeks: what they would have rolled back, and when.
+
+        `inject`: METRIC:SIZE[@TASK][@SLICE=VALUE], such as "auc:0.05@click"."""
+        told = {"weeks": weeks, "inject": list(inject), "sla": _plain(sla), **params}
+        return self.job_start("backtest", model, _given(told))
+
+    def jobs(self, model: str | None = None, kind: JobKind | None = None) -> list[Job]:
+        """The newest first, without their parameters and results."""
+        asked = {name: value for name, value in (("model", model), ("kind", kind)) if value is not None}
+        return [Job.model_validate(each) for each in self._asked("/v1/jobs", asked)]
+
+    def job(self, job: str) -> Job:
+        return Job.model_validate(self._asked(f"/v1/jobs/{job}", {}))
+
+    def job_cancel(self, job: str) -> Job:
+        return Job.model_validate(self.api.call("POST", f"/v1/jobs/{job}/cancel"))
+
+    def job_wait(self, job: str, told: Callable[[Job], object] | None = None) -> Job:
+        """The job when it is done; `told` hears of it meanwhile. Raises JobFailed when it ends otherwise."""
+        while (found := self.job(job)).state not in JOB_ENDS:
+            if told is not None:
+                told(found)
+            time.sleep(EVERY_S)
+        if found.state != "done":
+            raise JobFailed(f"job {job} is {found.state}: {found.said or 'nobody said why'}")
+        return found
+
+    def _asked(self, path: str, query: Mapping[str, Any]) -> Any:
+        return self.api.call("GET", path, waits_s=RETRIES_S[:4], params=dict(query))
+
+
+def _plain(sla: Sla | None) -> Any:
+    return None if sla is None else sla.model_dump(mode="json")
+
+
+def _given(params: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in params.items() if value is not None}
