@@ -1,47 +1,95 @@
-"""Adding many rows to the arrays of many cells at once. Pure but for the arrays that it adds to.
+"""What many rows add to the cells of many slices, in one pass. Pure.
 
-The arrays of all cells of one slice column (all its values; or of everybody, as one value) lie in one block whose first
-axis is the value's place. So each row's number in the flat block is one sum of products, and one pass adds them all:
-about 1 ns a row, however many slices there are, where a mask for each slice costs a pass for each slice.
+The cells of one slice column (one for each value; everybody is a column of one value) share their rows, so each row's
+number in a block of all their arrays is one sum of products, and `bincount` adds all rows at once: a few ns a row,
+however many slices there are, where a mask for each slice costs a pass for each slice. Users and blocks of time are
+counted together as long as a tick has few blocks, and summed apart afterwards.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-Counts = NDArray[np.float64] | NDArray[np.uint32]
+
+_JOINT = 4
+"""So many blocks of time are counted together with the users."""
 
 
-def add_counts(into: Counts, *axes: Ints) -> None:
-    """into[axes[0][i], axes[1][i], ...] += 1 for each row i. `into`: contiguous; each of `axes`: shape (n,), inside."""
-    flat = _flat(into)
-    np.add.at(flat, _numbers(into.shape, axes), flat.dtype.type(1))
+@dataclass(frozen=True, slots=True)
+class Lots:
+    """Rows of one stream and task, all of shape (n,): `side` (0, 1), `user`: group of the user, `block`: place of the
+    block of time among `blocks`."""
+
+    side: Ints
+    user: Ints
+    users: int
+    block: Ints
+    blocks: Ints
+
+    @classmethod
+    def of(cls, side: Ints, user: Ints, users: int, block: Ints) -> Lots:
+        """`block`: number of each row's block of time."""
+        if not len(block):
+            return cls(side, user, users, block, block)
+        first = int(block.min())
+        if int(block.max()) - first > max(1024, len(block)):
+            blocks, place = np.unique(block, return_inverse=True)
+            return cls(side, user, users, place.astype(np.int64), blocks)
+        blocks = np.flatnonzero(np.bincount(block - first))
+        place = np.zeros(int(blocks[-1]) + 1, np.int64)
+        place[blocks] = np.arange(len(blocks))
+        return cls(side, user, users, place[block - first], blocks + first)
+
+    def sums(self, slot: Ints, slots: int, columns: Floats) -> tuple[Floats, Floats]:
+        """Sums of columns by slot, side and user, shape (slots, 2, c, users), and by block, (slots, 2, c, blocks).
+
+        `slot`: of each row, -1: none; `columns`: shape (n, c)."""
+        joint, groups = self._joint()
+        parts: list[Floats] = []
+        for group, count in groups:
+            at = ((slot + 1) * 2 + self.side) * count + group
+            size = (slots + 1) * 2 * count
+            found = [np.bincount(at, column, size).reshape(slots + 1, 2, count) for column in columns.T]
+            parts.append(np.stack(found, axis=2)[1:] if found else np.zeros((slots, 2, 0, count)))
+        return self._apart(parts, joint, 3)
+
+    def counts(self, slot: Ints, slots: int, label: Ints, bins: Ints, width: int) -> tuple[Floats, Floats]:
+        """Counts of rows by slot, side, label (0, 1), user and bin (of `width`), shape (slots, 2, 2, users, width), and
+        the same by block, (slots, 2, 2, blocks, width)."""
+        joint, groups = self._joint()
+        parts = []
+        for group, count in groups:
+            at = ((((slot + 1) * 2 + self.side) * 2 + label) * count + group) * width + bins
+            found = np.bincount(at, minlength=(slots + 1) * 4 * count * width)
+            parts.append(found.reshape(slots + 1, 2, 2, count, width)[1:].astype(np.float64))
+        return self._apart(parts, joint, 3)
+
+    def _joint(self) -> tuple[bool, list[tuple[Ints, int]]]:
+        count = len(self.blocks)
+        if count <= _JOINT:
+            return True, [(self.block * self.users + self.user if count > 1 else self.user, count * self.users)]
+        return False, [(self.user, self.users), (self.block, count)]
+
+    def _apart(self, parts: list[Floats], joint: bool, axis: int) -> tuple[Floats, Floats]:
+        """By user and by block, of an array that has both as one axis."""
+        if not joint:
+            return parts[0], parts[1]
+        shape = parts[0].shape
+        both = parts[0].reshape(*shape[:axis], len(self.blocks), self.users, *shape[axis + 1 :])
+        return both.sum(axis=axis), both.sum(axis=axis + 1)
 
 
-def add_sums(into: Floats, columns: Floats, *axes: Ints) -> None:
-    """into[axes[0][i], ..., c] += columns[c, i] for each row i and column c.
-
-    `into`: contiguous, its last axis the columns; `columns`: shape (c, n); each of `axes`: shape (n,), inside."""
-    flat = _flat(into)
-    at = _numbers(into.shape[:-1], axes) * into.shape[-1]
-    for number, column in enumerate(columns):
-        np.add.at(flat, at + number if number else at, column)
+def coarser_blocks(keys: Ints, values: Floats, ratio: int, axis: int) -> tuple[Ints, Floats]:
+    """Blocks of `ratio` times the width, and the sums of what lies in them along an axis. `keys`: rising, not empty."""
+    wide, first = np.unique(keys // ratio, return_index=True)
+    return wide, np.add.reduceat(values, first, axis=axis)
 
 
-def _flat(into: Counts) -> Counts:
-    """A view; raises ValueError where there can be none, for then the sums would go nowhere."""
-    if not into.flags.c_contiguous:
-        raise ValueError("the array is not contiguous")
-    return into.reshape(-1)
-
-
-def _numbers(shape: tuple[int, ...], axes: tuple[Ints, ...]) -> Ints:
-    if len(shape) != len(axes):
-        raise ValueError(f"{len(axes)} axes for an array of {len(shape)}")
-    at = axes[0]
-    for size, axis in zip(shape[1:], axes[1:], strict=True):
-        at = at * size + axis
-    return np.asarray(at, np.int64)
+def folded(counts: Floats, width: int) -> Floats:
+    """The last axis (bins) joined to `width` bins."""
+    return np.asarray(counts.reshape(*counts.shape[:-1], width, -1).sum(axis=-1))
