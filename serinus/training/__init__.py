@@ -9,12 +9,14 @@ from serinus.training.architectures import Architecture, HardSharing, MMoE, Mult
 from serinus.training.data import Dataset, batches
 from serinus.training.export import export
 from serinus.training.features import Category, Cyclic, Derived, Feature, Lookup, Number
-from serinus.training.metrics import Quality, auc, quality
+from serinus.training.metrics import AnyQuality, MulticlassQuality, Quality, RegressionQuality, auc, quality, quality_of
 from serinus.training.preprocess import Preprocess, learn
 from serinus.training.scalarizers import FixedWeights, Scalarizer, UncertaintyWeights
+from serinus.training.targets import Learnt, Target
 from serinus.training.trainer import Epoch, Trained, fit
 
 __all__ = [
+    "AnyQuality",
     "Architecture",
     "Category",
     "Cyclic",
@@ -25,13 +27,17 @@ __all__ = [
     "FixedWeights",
     "HardSharing",
     "InputSpec",
+    "Learnt",
     "Lookup",
     "MMoE",
     "MultiTaskNetwork",
+    "MulticlassQuality",
     "Number",
     "Preprocess",
     "Quality",
+    "RegressionQuality",
     "Scalarizer",
+    "Target",
     "Trained",
     "UncertaintyWeights",
     "auc",
@@ -40,4 +46,5 @@ __all__ = [
     "fit",
     "learn",
     "quality",
+    "quality_of",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,12 +12,15 @@ from torch import Tensor, nn
 __all__ = ["Architecture", "HardSharing", "MMoE", "MultiTaskNetwork"]
 
 
+ONE_EACH: Mapping[str, int] = {}
+
+
 class MultiTaskNetwork(nn.Module):
     """An encoder that gives one or more embeddings, and a head per task that reads one of them.
 
-    `encoder(numbers [n, D], categories [n, C]) -> tuple of [n, E]`; `heads[i](embedding) -> logit [n]` of `tasks[i]`,
-    which reads embedding `reads[i]`. `streams` names the embeddings. `private[i]`: parameters outside of the head
-    that are task i's own (a gate)."""
+    `encoder(numbers [n, D], categories [n, C]) -> tuple of [n, E]`; `heads[i](embedding)` -> raw numbers of `tasks[i]`
+    (a logit, say), [n], or [n, classes] of a multiclass task; it reads embedding `reads[i]`. `streams` names the
+    embeddings. `private[i]`: parameters outside of the head that are task i's own (a gate)."""
 
     def __init__(
         self, tasks: Sequence[str], encoder: nn.Module, heads: Sequence[nn.Module], streams: Sequence[str]
@@ -29,7 +32,7 @@ class MultiTaskNetwork(nn.Module):
         self.private: tuple[tuple[nn.Parameter, ...], ...] = ((),) * len(tasks)
 
     def forward(self, numbers: Tensor, categories: Tensor) -> dict[str, Tensor]:
-        """task -> logit, [n]."""
+        """task -> raw numbers (a logit, say), [n] or [n, classes]."""
         found = self.encoder(numbers, categories)
         return {task: self.heads[at](found[self.reads[at]]) for at, task in enumerate(self.tasks)}
 
@@ -42,8 +45,11 @@ class MultiTaskNetwork(nn.Module):
 class Architecture(Protocol):
     """A description from which a network of any width is built, with fresh weights."""
 
-    def build(self, width: int, cardinalities: Sequence[int], tasks: Sequence[str]) -> MultiTaskNetwork:
-        """`width`: numbers, D; `cardinalities`: of each category column."""
+    def build(
+        self, width: int, cardinalities: Sequence[int], tasks: Sequence[str], gives: Mapping[str, int] = ONE_EACH
+    ) -> MultiTaskNetwork:
+        """`width`: numbers, D; `cardinalities`: of each category column; `gives`: task -> raw numbers of its head for a
+        row, where that is not one."""
         ...
 
 
@@ -80,14 +86,14 @@ def _mlp(size: int, hidden: Sequence[int], dropout: float) -> tuple[nn.Sequentia
 
 
 class _Head(nn.Module):
-    def __init__(self, size: int, hidden: Sequence[int]) -> None:
+    def __init__(self, size: int, hidden: Sequence[int], gives: int = 1) -> None:
         super().__init__()
         self.body, size = _mlp(size, hidden, 0.0)
-        self.last = nn.Linear(size, 1)
+        self.last = nn.Linear(size, gives)
 
     def forward(self, embedding: Tensor) -> Tensor:
-        logit: Tensor = self.last(self.body(embedding)).squeeze(1)
-        return logit
+        raw: Tensor = self.last(self.body(embedding))
+        return raw.squeeze(1) if self.last.out_features == 1 else raw
 
 
 class _Shared(nn.Module):
@@ -120,10 +126,12 @@ class HardSharing:
     head_hidden: tuple[int, ...] = (32,)
     dropout: float = 0.0
 
-    def build(self, width: int, cardinalities: Sequence[int], tasks: Sequence[str]) -> MultiTaskNetwork:
+    def build(
+        self, width: int, cardinalities: Sequence[int], tasks: Sequence[str], gives: Mapping[str, int] = ONE_EACH
+    ) -> MultiTaskNetwork:
         inputs = _Inputs(width, cardinalities, self.embedding_dim)
         body, size = _mlp(inputs.size, self.hidden, self.dropout)
-        heads = [_Head(size, self.head_hidden) for _ in tasks]
+        heads = [_Head(size, self.head_hidden, gives.get(task, 1)) for task in tasks]
         return MultiTaskNetwork(tasks, _Shared(inputs, body), heads, ["embedding"])
 
 
@@ -137,11 +145,13 @@ class MMoE:
     head_hidden: tuple[int, ...] = (32,)
     dropout: float = 0.0
 
-    def build(self, width: int, cardinalities: Sequence[int], tasks: Sequence[str]) -> MultiTaskNetwork:
+    def build(
+        self, width: int, cardinalities: Sequence[int], tasks: Sequence[str], gives: Mapping[str, int] = ONE_EACH
+    ) -> MultiTaskNetwork:
         inputs = _Inputs(width, cardinalities, self.embedding_dim)
         bodies = [_mlp(inputs.size, self.hidden, self.dropout) for _ in range(self.experts)]
         encoder = _Mixture(inputs, [body for body, _ in bodies], len(tasks))
-        heads = [_Head(bodies[0][1], self.head_hidden) for _ in tasks]
+        heads = [_Head(bodies[0][1], self.head_hidden, gives.get(task, 1)) for task in tasks]
         network = MultiTaskNetwork(tasks, encoder, heads, [f"embedding_{task}" for task in tasks])
         network.reads = tuple(range(len(tasks)))
         network.private = tuple(tuple(gate.parameters()) for gate in encoder.gates)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.jit._trace import TracerWarning
@@ -21,17 +22,19 @@ from serinus.execute import Executor
 from serinus.footprint import footprint
 from serinus.inspect import inspect_package
 from serinus.package import Manifest, write_manifest
+from serinus.training.baseline import baseline_of
 from serinus.training.data import Dataset
 from serinus.training.graph import OPSET
-from serinus.training.metrics import quality
+from serinus.training.metrics import quality_of
 from serinus.training.preprocess import CATEGORIES, NUMBERS
 from serinus.training.sample import sample_of
+from serinus.training.targets import Learnt
 from serinus.training.trainer import Trained
 
 __all__ = ["PARITY", "export"]
 
 PARITY = 1e-5
-"""How far a probability of the package may be from the network's own."""
+"""How far an answer of the package may be from the network's own: a probability; a number relative to the largest."""
 PARITY_ROWS = 2_048
 
 
@@ -50,21 +53,29 @@ class _Encoder(nn.Module):
         return found
 
 
-class _Probability(nn.Module):
-    def __init__(self, head: nn.Module) -> None:
+class _Answer(nn.Module):
+    def __init__(self, head: nn.Module, target: Learnt) -> None:
         super().__init__()
-        self.head = head
+        self.head, self.target = head, target
 
     def forward(self, embedding: Tensor) -> Tensor:
-        return torch.sigmoid(self.head(embedding))
+        return self.target.answer(self.head(embedding))
 
 
 def export(
-    trained: Trained, folder: Path | str, *, validation: Dataset, provenance: Mapping[str, str] | None = None
+    trained: Trained,
+    folder: Path | str,
+    *,
+    validation: Dataset,
+    provenance: Mapping[str, str] | None = None,
+    event_ms: npt.NDArray[np.int64] | None = None,
+    slices: Sequence[str] | None = None,
 ) -> Manifest:
     """Write the package of a trained network to `folder`, which must not exist yet (or be empty).
 
-    `validation`: rows for the baseline, the sample and the check that graphs and network agree within `PARITY`.
+    `validation`: rows for the baseline, the sample and the check that graphs and network agree within `PARITY`. In the
+    order of time they tell how far inputs wander; with `event_ms` (of each row, Unix ms) also how fast they move.
+    `slices`: texts by which the baseline is told too; None: those with few values.
     It is built aside, inspected as a registry would, then renamed: nothing half-made is ever seen.
     Raises BadInput when the folder is taken, InvalidPackage when graphs and network differ."""
     folder = Path(folder)
@@ -74,7 +85,7 @@ def export(
     aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         aside.chmod(0o755)
-        manifest = _write(trained, aside, validation, dict(provenance or {}))
+        manifest = _write(trained, aside, validation, dict(provenance or {}), event_ms, slices)
         _agree(trained, aside, validation)
         inspect_package(aside)
         os.rename(aside, folder)
@@ -83,7 +94,14 @@ def export(
     return manifest
 
 
-def _write(trained: Trained, folder: Path, validation: Dataset, provenance: Mapping[str, str]) -> Manifest:
+def _write(
+    trained: Trained,
+    folder: Path,
+    validation: Dataset,
+    provenance: Mapping[str, str],
+    event_ms: npt.NDArray[np.int64] | None,
+    slices: Sequence[str] | None,
+) -> Manifest:
     preprocess, network = trained.preprocess, trained.network
     network.eval()
     (folder / "parts").mkdir()
@@ -98,19 +116,19 @@ def _write(trained: Trained, folder: Path, validation: Dataset, provenance: Mapp
         {**_part("encoder", "encoder", preprocess.outputs, streams), "cache": True},
     ]
     for at, task in enumerate(network.tasks):
-        read, gives = network.reads[at], f"{task}.probability"
+        read, gives = network.reads[at], _output(task, trained.targets[task])
         file = folder / f"parts/head_{task}.onnx"
-        _export(_Probability(network.heads[at]), {streams[read]: found[read]}, [gives], file)
+        _export(_Answer(network.heads[at], trained.targets[task]), {streams[read]: found[read]}, [gives], file)
         parts.append(_part(f"head_{task}", "head", [streams[read]], [gives]))
-    tasks = [
-        {"name": task, "kind": "binary", "output": f"{task}.probability", "base_rate": trained.base_rates[task]}
-        for task in network.tasks
-    ]
+    tasks = [_task(task, trained.targets[task]) for task in network.tasks]
     predicted = trained.predict(validation.raw)
     for task, p in predicted.items():
         if not np.isfinite(p).all():
             raise InvalidPackage(f"task {task!r}: the network gives NaN for some rows", "train again, more slowly")
-    measured = {task: quality(validation.labels[task], predicted[task]).as_dict() for task in network.tasks}
+    measured = {
+        task: quality_of(trained.targets[task].target, validation.labels[task], predicted[task]).as_dict()
+        for task in network.tasks
+    }
     _write_json(folder / "baseline.json", {"format": 1, "rows": len(validation), "tasks": measured})
     sample = sample_of(preprocess.inputs, validation.raw)
     raw = {name: column for name, column in sample.raw.items() if name in preprocess.reads}
@@ -127,6 +145,16 @@ def _write(trained: Trained, folder: Path, validation: Dataset, provenance: Mapp
             "provenance": {**trained.settings, **provenance},
         },
     )
+
+
+def _output(task: str, learnt: Learnt) -> str:
+    return f"{task}.number" if learnt.target.kind == "regression" else f"{task}.probability"
+
+
+def _task(task: str, learnt: Learnt) -> dict[str, Any]:
+    target = learnt.target
+    found = {"name": task, "kind": target.kind, "output": _output(task, learnt), "base_rate": learnt.base_rate}
+    return {**found, "classes": target.classes, "unit": target.unit}
 
 
 def _part(name: str, role: str, inputs: Sequence[str], outputs: Sequence[str]) -> dict[str, Any]:
@@ -164,6 +192,7 @@ def _agree(trained: Trained, folder: Path, validation: Dataset) -> None:
     rows = validation.take(slice(0, PARITY_ROWS))
     served = Executor(folder).run({name: rows.raw[name] for name in trained.preprocess.reads})
     for task, own in trained.predict(rows.raw).items():
-        apart = float(np.abs(own - served[task]).max())
+        scale = max(1.0, float(np.abs(own).max())) if trained.targets[task].target.kind == "regression" else 1.0
+        apart = float(np.abs(own - served[task]).max()) / scale
         if not apart <= PARITY:
             raise InvalidPackage(f"task {task!r}: graph and network differ by {apart:.2g}, more than {PARITY:g}")

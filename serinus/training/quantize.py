@@ -39,7 +39,8 @@ from serinus.training.narrow import halve_weights, large_products, to_int8
 __all__ = ["MEAN_APART", "quantize"]
 
 MEAN_APART: Mapping[str, float] = {"int8": 1e-2, "fp16": 1e-3}
-"""How far the probabilities of a task may be from those of the FP32 package, on average over `rows`."""
+"""How far the probabilities of a task may be from those of the FP32 package, on average over `rows`; the numbers of a
+regression task: relative to their standard deviation."""
 MAX_ROWS = 4_096
 LEAST_WEIGHTS = 4_096
 
@@ -106,15 +107,16 @@ def _narrow(wide: Executor, folder: Path, precision: str, rows: Raw, least_weigh
 
 
 def _apart(wide: Executor, narrow: Executor, rows: Raw, limit: float) -> dict[str, dict[str, float]]:
-    """task -> how far the two packages' probabilities are apart. Raises InvalidPackage beyond the limit."""
+    """task -> how far the two packages' answers are apart. Raises InvalidPackage beyond the limit."""
     before, after = wide.run(rows), narrow.run(rows)
     found = {}
     for task, p in before.items():
-        apart = np.abs(after[task].astype(np.float64) - p)
+        spread = float(p.std()) if wide.manifest.task(task).kind == "regression" else 1.0
+        apart = np.abs(after[task].astype(np.float64) - p) / (spread or 1.0)
         found[task] = {"mean": float(apart.mean()), "max": float(apart.max())}
         if not apart.mean() <= limit:
             raise InvalidPackage(
-                f"task {task!r}: its probabilities are {apart.mean():.2g} apart on average, more than {limit:g}",
+                f"task {task!r}: its answers are {apart.mean():.2g} apart on average, more than {limit:g}",
                 "give more rows that look like those of callers, or leave the model as it is",
             )
     return found

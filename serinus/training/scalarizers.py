@@ -8,18 +8,26 @@ from typing import Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits
+
+from serinus.training.targets import Learnt
 
 __all__ = ["FixedWeights", "Scalarizer", "UncertaintyWeights", "masked_losses"]
 
 
-def masked_losses(logits: Mapping[str, Tensor], labels: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """task -> mean cross-entropy over the rows that have a label (not NaN); a task without any is left out."""
+BINARY = Learnt()
+
+
+def masked_losses(
+    logits: Mapping[str, Tensor], labels: Mapping[str, Tensor], targets: Mapping[str, Learnt] | None = None
+) -> dict[str, Tensor]:
+    """task -> mean loss over the rows that have a label (not NaN); a task without any is left out.
+
+    `targets`: what the tasks predict; binary where it says nothing."""
     found = {}
     for task, logit in logits.items():
         known = ~torch.isnan(labels[task])
         if known.any():
-            found[task] = binary_cross_entropy_with_logits(logit[known], labels[task][known])
+            found[task] = (targets or {}).get(task, BINARY).loss(logit[known], labels[task][known])
     return found
 
 

@@ -15,9 +15,10 @@ from torch import Tensor, nn
 
 from serinus.training.architectures import Architecture, HardSharing, MultiTaskNetwork
 from serinus.training.data import Dataset, batches
-from serinus.training.metrics import Quality, quality
+from serinus.training.metrics import AnyQuality, quality_of
 from serinus.training.preprocess import Preprocess
 from serinus.training.scalarizers import FixedWeights, Scalarizer, masked_losses
+from serinus.training.targets import Learnt
 
 __all__ = ["Epoch", "Trained", "fit"]
 
@@ -28,11 +29,11 @@ Arrays = dict[str, npt.NDArray[np.float32]]
 class Epoch:
     """One pass over the training rows: mean scalarised loss, validation quality per task, and `score`.
 
-    `score`: mean over tasks of log-loss / log-loss of the base rate; the epoch with the lowest is kept."""
+    `score`: mean over tasks of loss / loss of the base rate; the epoch with the lowest is kept."""
 
     number: int
     loss: float
-    validation: Mapping[str, Quality]
+    validation: Mapping[str, AnyQuality]
     score: float
 
     def __str__(self) -> str:
@@ -46,7 +47,7 @@ class Trained:
 
     preprocess: Preprocess
     network: MultiTaskNetwork
-    base_rates: Mapping[str, float]
+    targets: Mapping[str, Learnt]
     epochs: tuple[Epoch, ...]
     best: Epoch
     settings: Mapping[str, str] = field(default_factory=dict)
@@ -56,9 +57,9 @@ class Trained:
         return self.network.tasks
 
     def predict(self, raw: Mapping[str, npt.NDArray[np.generic]], chunk: int = 65_536) -> Arrays:
-        """task -> probabilities, float32 [n]."""
+        """task -> answers, float32: probabilities [n], numbers [n], or probabilities of classes [n, classes]."""
         numbers, categories = self.preprocess(raw)
-        return _predict(self.network, torch.from_numpy(numbers), torch.from_numpy(categories), chunk)
+        return _predict(self.network, self.targets, torch.from_numpy(numbers), torch.from_numpy(categories), chunk)
 
 
 def fit(
@@ -98,9 +99,8 @@ def fit(
     random = np.random.default_rng(seed)
     with torch.random.fork_rng(devices=[]), _threads(threads):
         torch.manual_seed(seed)
-        network = model.build(preprocess.width, preprocess.cardinalities, tasks)
-        rates = {task: dataset.base_rate(task) for task in tasks}
-        _start_at(network, rates)
+        targets = {task: dataset.learnt(task) for task in tasks}
+        network = _network(model, preprocess, targets)
         mix = scalarizer.build(tasks)
         optimiser = torch.optim.Adam(_groups(network, mix, lr, per_task_lr), lr=lr, weight_decay=weight_decay)
         steps = epochs * math.ceil(len(dataset) / batch_size)
@@ -113,7 +113,7 @@ def fit(
             for rows in batches(len(dataset), batch_size, random):
                 at = torch.from_numpy(rows)
                 logits = network(numbers[at], categories[at])
-                losses = masked_losses(logits, {task: column[at] for task, column in labels.items()})
+                losses = masked_losses(logits, {task: column[at] for task, column in labels.items()}, targets)
                 if not losses:
                     continue
                 loss = mix(losses)
@@ -125,7 +125,7 @@ def fit(
                 count += 1
             if not torch.isfinite(summed):
                 raise ValueError(f"the loss of epoch {number} is {summed.item()}: lower the learning rate")
-            found = _predict(network, held_numbers, held_categories)
+            found = _predict(network, targets, held_numbers, held_categories)
             epoch = _judge(number, float(summed) / max(count, 1), validation, found)
             history.append(epoch)
             if best is None or epoch.score < best[0].score:
@@ -136,7 +136,7 @@ def fit(
     network.load_state_dict(best[1])
     network.eval()
     settings = {"architecture": repr(model), "scalarizer": repr(scalarizer), "seed": str(seed), "lr": str(lr)}
-    return Trained(preprocess, network, rates, tuple(history), best[0], settings)
+    return Trained(preprocess, network, targets, tuple(history), best[0], settings)
 
 
 @contextmanager
@@ -149,13 +149,19 @@ def _threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _start_at(network: MultiTaskNetwork, rates: Mapping[str, float]) -> None:
-    """Let each head begin at its base rate, so that the first steps are not spent on finding it."""
+def _network(model: Architecture, preprocess: Preprocess, targets: Mapping[str, Learnt]) -> MultiTaskNetwork:
+    gives = {task: each.target.width for task, each in targets.items()}
+    network = model.build(preprocess.width, preprocess.cardinalities, tuple(targets), gives)
+    _start_at(network, targets)
+    return network
+
+
+def _start_at(network: MultiTaskNetwork, targets: Mapping[str, Learnt]) -> None:
+    """Let each head begin at its base rate."""
     for task, head in zip(network.tasks, network.heads, strict=True):
-        rate = min(max(rates[task], 1e-4), 1 - 1e-4)
         last = getattr(head, "last", None)
         if isinstance(last, nn.Linear):
-            nn.init.constant_(last.bias, math.log(rate / (1 - rate)))
+            targets[task].start(last)
 
 
 def _groups(
@@ -171,13 +177,15 @@ def _groups(
 
 
 @torch.no_grad()
-def _predict(network: MultiTaskNetwork, numbers: Tensor, categories: Tensor, chunk: int = 65_536) -> Arrays:
+def _predict(
+    network: MultiTaskNetwork, targets: Mapping[str, Learnt], numbers: Tensor, categories: Tensor, chunk: int = 65_536
+) -> Arrays:
     network.eval()
     parts = [network(numbers[at : at + chunk], categories[at : at + chunk]) for at in range(0, len(numbers), chunk)]
-    return {task: torch.sigmoid(torch.cat([part[task] for part in parts])).numpy() for task in network.tasks}
+    return {task: targets[task].answer(torch.cat([part[task] for part in parts])).numpy() for task in network.tasks}
 
 
 def _judge(number: int, loss: float, validation: Dataset, found: Arrays) -> Epoch:
-    by_task = {task: quality(validation.labels[task], p) for task, p in found.items()}
-    ratios = [q.log_loss / q.reference for q in by_task.values() if q.log_loss is not None and q.reference]
+    by_task = {task: quality_of(validation.target(task), validation.labels[task], p) for task, p in found.items()}
+    ratios = [ratio for ratio in (each.ratio for each in by_task.values()) if ratio is not None]
     return Epoch(number, loss, by_task, sum(ratios) / len(ratios) if ratios else loss)
