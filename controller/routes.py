@@ -59,7 +59,7 @@ def derive(
         expires_at=rollout.expires_at if rollout and other is not None else None,
         warm=tuple(number for number in warm if number is not None),
         packages={number: packages[number][1] for number in sorted(n for n in named if n is not None)},
-        slices=tuple(sorted(model.sla.slices)),
+        slices=tuple(sorted(model.sla.slice_features)),
         weights=weights or {},
         heads={name: task.head for name, task in model.sla.tasks.items() if task.head != HeadPolicy()},
         serving=model.sla.serving,

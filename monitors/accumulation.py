@@ -248,7 +248,7 @@ class Accumulation:
         if where == "overall":
             return None
         name, _, value = where.partition("=")
-        lists = self.item.sla.slices
+        lists = self.item.sla.slice_lists
         return np.asarray(slices[:, list(lists).index(name)] == lists[name].index(value))
 
 

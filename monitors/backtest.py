@@ -100,7 +100,7 @@ def run(job: Job, log: Path, state: Path, progress: Progress) -> dict[str, Any]:
     end_ms = complete_to(log, sla.model, params.watermark_ms, int(time.time() * 1000))
     if end_ms is None:
         raise BadInput(f"nothing is known of the labels of {sla.model}: nobody has said how far they are")
-    reader = LogReader(log, sla.model, tuple(sla.slices))
+    reader = LogReader(log, sla.model, sla.slice_features)
     pasts = tuple(Past(each.id, each.baseline, each.candidate) for each in params.rollouts)
     window = (end_ms - int(params.weeks * 7 * DAY_MS), end_ms)
     seen = survey(reader, sla, window, pasts, lambda done, said: progress(SURVEYED * done, said))

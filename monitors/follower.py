@@ -66,7 +66,7 @@ class Follower:
             raise BadInput(f"the rollout {item.rollout[:80]!r} cannot name a file")
         path = state / f"{item.rollout}.npz"
         assessor = _saved(path, item) or Assessor(item)
-        reader = LogReader(log, item.model, tuple(item.sla.slices))
+        reader = LogReader(log, item.model, item.sla.slice_features)
         return cls(assessor, reader, path, item.last_tick_ms, shards=shards)
 
     @property

@@ -44,7 +44,7 @@ def parse(text: str, sla: Sla) -> Injection:
     where: tuple[str, str] | None = None
     for part in rest:
         name, equals, value = part.partition("=")
-        if equals and name in sla.slices and value in sla.slices[name]:
+        if equals and name in sla.slice_features and value in sla.slice_lists.get(name, ()):
             where = (name, value)
         elif not equals and name in sla.tasks:
             task = name

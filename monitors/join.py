@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from monitors.columns import CANARY, CONTROL, NO_LABELS, Labels, Predictions, Words
 from monitors.losses import NONE, judged, valid_labels
 from monitors.rows import Exposed, Scored, Tick
+from monitors.slices import places_of
 from serinus.evidence import Stream, WorkItem
 from serinus.sla import Sla
 from serinus.tasks import TaskKind
@@ -61,7 +62,7 @@ def join_mature(item: WorkItem, tasks: Iterable[str], due: Due, tick_ms: int) ->
     event_ms = np.zeros(keys, np.int64)
     event_ms[of_row] = mine.event_ms
     event_ms[of_label] = seen.event_ms
-    places = _places(mine, item.sla, due.words)
+    places = places_of(mine.slices, mine.entity, item.sla, due.words)
     labelled = _Labelled(item.sla, seen, of_label, event_ms, due.words)
     streams: dict[tuple[Stream, str], tuple[Scored, Scored]] = {}
     counts: Counter[str] = Counter()
@@ -93,7 +94,7 @@ def join_exposed(item: WorkItem, predictions: Predictions, words: Words) -> dict
     """Per task, the answers of the two arms that are compared; a row that was asked twice failed if it once did."""
     mine = predictions.take(predictions.rollout == words.known(item.rollout))
     _, of_row, _ = _keys(mine, NO_LABELS)
-    places = _places(mine, item.sla, words)
+    places = places_of(mine.slices, mine.entity, item.sla, words)
     exposed = {}
     for task in item.sla.tasks:
         chosen = mine.task == words.known(task)
@@ -216,12 +217,3 @@ def _sound(a: Scored, b: Scored, *, paired: bool) -> tuple[tuple[Scored, Scored]
         fine_a = fine_b = fine_a & fine_b
     lacking = int((~fine_a).sum()) + (0 if paired else int((~fine_b).sum()))
     return ((a.take(fine_a), b.take(fine_b)) if lacking else (a, b)), lacking
-
-
-def _places(rows: Predictions, sla: Sla, words: Words) -> Ints:
-    """Words of the slices as places in the SLA's lists; -1: not listed."""
-    places = np.full(rows.slices.shape, -1, np.int64)
-    for column, values in enumerate(sla.slices.values()):
-        for place, value in enumerate(values):
-            places[rows.slices[:, column] == words.known(value), column] = place
-    return places

@@ -53,7 +53,7 @@ def _surveyed(params: PlanParams, log: Path, progress: Progress) -> Survey | Non
     end_ms = complete_to(log, model, params.watermark_ms, int(time.time() * 1000))
     if params.per_day is not None or end_ms is None:
         return None
-    reader = LogReader(log, model, tuple(params.sla.slices), cached_rows=200_000)
+    reader = LogReader(log, model, params.sla.slice_features, cached_rows=200_000)
     window = (end_ms - int(params.days * DAY_MS), end_ms)
     return survey(reader, params.sla, window, params.pasts, progress)
 

@@ -62,7 +62,7 @@ def run(
     if params.until_ms is None:
         return PreflightResult(why="no label source has said yet up to when it is complete").model_dump(mode="json")
     state.mkdir(parents=True, exist_ok=True)
-    reader = LogReader(log, params.item.model, tuple(params.item.sla.slices))
+    reader = LogReader(log, params.item.model, params.item.sla.slice_features)
     replay = Replay(params, reader, state, progress, clock, save_every_s)
     return replay.run(params.until_ms).model_dump(mode="json")
 

@@ -62,7 +62,7 @@ class Shard:
         return one.merge(other)
 
     def _reader(self, item: WorkItem) -> LogReader:
-        key = (item.model, tuple(item.sla.slices), item.sla.tick_s)
+        key = (item.model, item.sla.slice_features, item.sla.tick_s)
         if key not in self.readers:
             portion = Portion.split(self.of, item.sla.tick_s)[self.number]
             self.readers[key] = LogReader(self.log, *key[:2], CACHED_ROWS // self.of, portion)

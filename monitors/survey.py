@@ -173,7 +173,7 @@ class _Gathered:
             return TaskSurvey(correlation=self.pairs.correlation)
         rows = Scored.concat(self.kept, len(self.sla.slices))
         days = max((end_ms - self.sla.horizon_s(self.task) * 1000 - self.first_ms) / DAY_MS, 1 / 24)
-        names = ["overall", *(f"{name}={value}" for name, values in self.sla.slices.items() for value in values)]
+        names = ["overall", *(f"{name}={value}" for name, values in self.sla.slice_lists.items() for value in values)]
         daily = self.counts / days
         if self.sla.tasks[self.task].kind != "binary":
             daily[:, 1] = 0.0
@@ -190,6 +190,6 @@ def _counted(rows: Scored, sla: Sla) -> Floats:
     """Labels and positives: overall, then each value of each slice, shape (places, 2)."""
     columns = np.stack([np.ones(len(rows)), rows.y > 0], axis=1)
     found = [columns.sum(axis=0)]
-    for at, values in enumerate(sla.slices.values()):
+    for at, values in enumerate(sla.slice_lists.values()):
         found += [columns[rows.slices[:, at] == place].sum(axis=0) for place in range(len(values))]
     return np.stack(found)

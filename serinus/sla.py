@@ -6,7 +6,7 @@ tasks:
   click: {label_window_s: 1800, absent: negative, head: {budget_ms: 2, fallback: base_rate}}
   buy:   {label_window_s: 604800, absent: negative, given: click}
 slices:
-  country: [BR, DE, US]
+  country: [BR, DE, US]       # more ways to say it: `serinus.slices`
 serving: {timeout_ms: 200, inputs_share: 0.1, inputs_exclude: [email]}
 inputs: {weather: {missing: 0.05, stale_s: 14400}}   # where `serving` records them; see `serinus.limits`
 health: {auc: 0.05}                                  # of what is stable, rollout or not
@@ -26,6 +26,7 @@ from serinus.errors import InvalidSla
 from serinus.limits import HealthLimits, InputLimits
 from serinus.rollouts import Plan
 from serinus.routes import HeadPolicy, ServingPolicy
+from serinus.slices import SliceRule, features_of, slice_of
 from serinus.tasks import Name, TaskKind, Word
 
 __all__ = [
@@ -184,7 +185,7 @@ class Sla(Word):
     format: Literal[1] = 1
     model: Name
     tasks: Annotated[dict[Name, TaskSla], Field(min_length=1)]
-    slices: dict[str, Annotated[tuple[str, ...], Field(min_length=1, max_length=200)]] = {}
+    slices: dict[str, SliceRule] = {}
     guards: tuple[Guard, ...] = ()
     tick_s: Annotated[int, Field(ge=60, le=86_400)] = 600
     freeze_scores: Annotated[int, Field(ge=200, le=1_000_000)] = 5_000
@@ -197,6 +198,7 @@ class Sla(Word):
     def model_post_init(self, _context: Any, /) -> None:
         if 86_400 % self.tick_s:
             raise ValueError(f"tick_s is {self.tick_s}: a day must be a whole number of ticks")
+        self._check_slices()
         for name, task in self.tasks.items():
             if task.given_task and (task.given_task[0] not in self.tasks or task.given_task[0] == name):
                 raise ValueError(f"tasks.{name}.given names {task.given_task[0]!r}, which is no other task here")
@@ -218,6 +220,10 @@ class Sla(Word):
             raise ValueError("guards: none is required, so every version would be promoted")
         if (total := sum(guard.weight or 0 for guard in self.guards)) > 1 + 1e-9:
             raise ValueError(f"guards: the weights add up to {total:g}, more than 1")
+
+    def _check_slices(self) -> None:
+        for name, rule in self.slices.items():
+            slice_of(rule).check(name)
 
     def _check_metric(self, at: int, guard: Guard) -> None:
         task = self.tasks[guard.task]
@@ -241,8 +247,20 @@ class Sla(Word):
             raise InvalidSla(f"the SLA is not YAML: {error}") from error
         except ValidationError as error:
             first = error.errors()[0]
-            where = ".".join(str(step) for step in first["loc"]) or "SLA"
+            steps = first["loc"]
+            steps = steps[:2] + steps[3:] if steps[:1] == ("slices",) else steps  # without the form of the slice
+            where = ".".join(str(step) for step in steps) or "SLA"
             raise InvalidSla(f"{where}: {first['msg'].removeprefix('Value error, ')}") from error
+
+    @property
+    def slice_lists(self) -> dict[str, tuple[str, ...]]:
+        """Slice -> what its places are called, in their order; a row's place is -1 where it has none."""
+        return {name: slice_of(rule).names for name, rule in self.slices.items()}
+
+    @property
+    def slice_features(self) -> tuple[str, ...]:
+        """The features and attributes whose values the slices need."""
+        return tuple(dict.fromkeys(f for name, rule in self.slices.items() for f in features_of(name, rule)))
 
     def horizon_s(self, task: str) -> int:
         """Seconds of event time after which a row's label of `task`, and of the task it is given, is mature."""
@@ -251,7 +269,7 @@ class Sla(Word):
 
     def cells(self) -> tuple[CellSpec, ...]:
         """Every cell with its weight; the weights of all cells that can roll back add up to 1."""
-        guards = self.guards or default_guards(self)
+        guards, lists = self.guards or default_guards(self), self.slice_lists
         deciding = [guard for guard in guards if guard.role in ("required", "optional")]
         fixed = sum(guard.weight or 0 for guard in deciding)
         open_ = {id(g): _family_share(g, deciding) for g in deciding if g.weight is None}
@@ -268,7 +286,7 @@ class Sla(Word):
                 weight=raw.get(id(guard), 0.0) / whole / len(places),
             )
             for guard in guards
-            for places in [["overall"] if guard.by is None else [f"{guard.by}={v}" for v in self.slices[guard.by]]]
+            for places in [["overall"] if guard.by is None else [f"{guard.by}={v}" for v in lists[guard.by]]]
             for where in places
         )
 
