@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from serinus.baseline import BASELINE, read_baseline
 from serinus.errors import BadInput, InvalidPackage, SerinusError
 from serinus.execute import SAMPLE_TOLERANCE, Executor, parse_raw
 from serinus.outputs import faults_of, scale_of
@@ -46,7 +47,8 @@ def inspect_package(folder: Path) -> Manifest:
         check_part(manifest, part, folder / part.file)
     executor = Executor(folder)
     _check_sample(executor, _json_of(folder / "sample.json"))
-    _check_baseline(manifest, _json_of(folder / "baseline.json"))
+    _check_baseline(manifest, _json_of(folder / BASELINE))
+    read_baseline(folder)
     return manifest
 
 
