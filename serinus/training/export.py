@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.jit._trace import TracerWarning
 
+from serinus.baseline import BASELINE
 from serinus.errors import BadInput, InvalidPackage
 from serinus.execute import Executor
 from serinus.footprint import footprint
@@ -85,7 +86,7 @@ def export(
     aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         aside.chmod(0o755)
-        manifest = _write(trained, aside, validation, dict(provenance or {}), event_ms, slices)
+        manifest = _write(trained, aside, validation, dict(provenance or {}), event_ms=event_ms, slices=slices)
         _agree(trained, aside, validation)
         inspect_package(aside)
         os.rename(aside, folder)
@@ -99,6 +100,7 @@ def _write(
     folder: Path,
     validation: Dataset,
     provenance: Mapping[str, str],
+    *,
     event_ms: npt.NDArray[np.int64] | None,
     slices: Sequence[str] | None,
 ) -> Manifest:
@@ -125,11 +127,16 @@ def _write(
     for task, p in predicted.items():
         if not np.isfinite(p).all():
             raise InvalidPackage(f"task {task!r}: the network gives NaN for some rows", "train again, more slowly")
-    measured = {
-        task: quality_of(trained.targets[task].target, validation.labels[task], predicted[task]).as_dict()
-        for task in network.tasks
-    }
-    _write_json(folder / "baseline.json", {"format": 1, "rows": len(validation), "tasks": measured})
+    baseline = baseline_of(
+        preprocess.inputs,
+        validation.raw,
+        validation.labels,
+        predicted,
+        lambda task, labels, p: quality_of(trained.targets[task].target, labels, p).as_dict(),
+        event_ms=event_ms,
+        slices=slices,
+    )
+    _write_json(folder / BASELINE, baseline)
     sample = sample_of(preprocess.inputs, validation.raw)
     raw = {name: column for name, column in sample.raw.items() if name in preprocess.reads}
     outputs = {task: p.tolist() for task, p in trained.predict(raw).items()}
