@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monitors.columns import SHADOW, Predictions, Words
-from monitors.raw_inputs import batches, uniform
+from monitors.raw_inputs import batches, readable, uniform
 from serinus.preflights import Difference
 from serinus.records import InputRow
 
@@ -51,6 +51,8 @@ class Population:
             if int.from_bytes(row.id, "big") not in both:
                 continue
             self.with_inputs += 1
+            if not readable(row):
+                continue
             self.rows += row.rows
             self.names |= {tensor.name for tensor in row.tensors}
             high, low = (np.array([int.from_bytes(half, "big")], np.uint64) for half in (row.id[:8], row.id[8:]))
@@ -58,9 +60,11 @@ class Population:
         hashes = uniform(answers.high, answers.low)
         for task in tasks:
             mine = np.flatnonzero((answers.task == words.known(task)) & ~answers.failed & np.isfinite(answers.value))
-            mine = mine[np.argsort(hashes[mine], kind="stable")[:MOST_REQUESTS]]
+            mine = mine[np.lexsort((answers.value[mine], answers.index[mine], hashes[mine]))]
+            again = (np.diff(hashes[mine]) == 0) & (np.diff(answers.index[mine]) == 0)
+            mine = mine[np.append(True, ~again)[: len(mine)]]  # a row that came twice is one
             kept = self.scores.setdefault(task, [])
-            for at in mine.tolist():
+            for at in mine[:MOST_REQUESTS].tolist():
                 _keep(kept, (-float(hashes[at]), int(answers.index[at]), float(answers.value[at])))
 
 
@@ -91,7 +95,7 @@ def _columns(population: Population) -> dict[str, list[Any]]:
     requests = [row for _, _, row in sorted(population.sample, key=lambda each: each[:2])]
     starts = np.cumsum([0, *(row.rows for row in requests)])[:-1]
     columns: dict[str, list[Any]] = {}
-    for batch in batches(requests, starts.astype(np.int64), MOST_REQUESTS)[0]:
+    for batch in batches(requests, starts.astype(np.int64), MOST_REQUESTS):
         for name, values in batch.raw.items():
             if values.ndim == 1:
                 columns.setdefault(name, []).extend(values.tolist())

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from serinus.execute import DTYPES
 from serinus.records import InputRow, InputTensor
 
-__all__ = ["Batch", "batches", "uniform", "unique"]
+__all__ = ["Batch", "batches", "readable", "uniform", "unique"]
 
 Ints = NDArray[np.int64]
 Signature = tuple[tuple[str, str, tuple[int, ...]], ...]
@@ -54,17 +54,18 @@ def uniform(high: NDArray[np.uint64], low: NDArray[np.uint64]) -> NDArray[np.flo
     return np.asarray((z >> np.uint64(11)).astype(np.float64) / 2.0**53)
 
 
-def batches(requests: Sequence[InputRow], starts: Ints, most: int) -> tuple[list[Batch], int]:
-    """The requests' rows in batches of about `most` rows, and how many rows cannot be read.
+def readable(request: InputRow) -> bool:
+    """False where its tensors are not what they say; its number of rows then means nothing either."""
+    return _signature(request) is not None
+
+
+def batches(requests: Sequence[InputRow], starts: Ints, most: int) -> list[Batch]:
+    """The rows of requests that are readable, in batches of about `most` rows.
 
     `starts`: place of each request's first row among the rows of all requests."""
     groups: dict[Signature, list[int]] = {}
-    unreadable = 0
     for number, request in enumerate(requests):
-        signature = _signature(request)
-        if signature is None:
-            unreadable += request.rows
-        else:
+        if (signature := _signature(request)) is not None:
             groups.setdefault(signature, []).append(number)
     found = []
     for signature in sorted(groups):
@@ -78,7 +79,7 @@ def batches(requests: Sequence[InputRow], starts: Ints, most: int) -> tuple[list
                 held, rows = [], 0
         if held:
             found.append(_batch(signature, [requests[n] for n in held], starts[held]))
-    return found, unreadable
+    return found
 
 
 def _signature(request: InputRow) -> Signature | None:

@@ -41,7 +41,7 @@ class PreflightResult(Word):
     """`evidence`: the last look, or the first that was violated; None where nothing could be scored (`why`).
 
     `requests`: answered in the window [`start_ms`, `end_ms`), event time; `with_inputs`: of them, with logged inputs;
-    `rows`: scored by the candidate; `unusable`: rows with inputs that could not be compared, by reason;
+    `rows`: scored by the candidate; `unusable`: what was left out, by reason;
     `absent`: raw inputs that the candidate reads and no logged request has."""
 
     evidence: Evidence | None = None
@@ -63,7 +63,7 @@ class PreflightResult(Word):
             f"of {self.requests:,} requests {self.with_inputs:,} had their inputs logged ({share:.1%})",
             f"{self.rows:,} rows were scored",
         ]
-        parts += [f"{rows:,} rows were not: {reason}" for reason, rows in sorted(self.unusable.items()) if rows]
+        parts += [f"left out, {reason}: {rows:,}" for reason, rows in sorted(self.unusable.items()) if rows]
         if self.absent:
             parts.append(f"no request had {', '.join(self.absent)}")
         return "; ".join([*parts, self._apart()])
