@@ -141,14 +141,15 @@ def spread_of(
 
 
 def _cv_squared(p: Floats, y: Floats, base_rate: float, *, measured: bool) -> float:
-    """Squared coefficient of variation of the log-loss; without a sample that of always saying the base rate."""
+    """Squared coefficient of variation of the log-loss; without a sample that of always saying the base rate, but a
+    half at least: a model's losses differ even where both labels are as likely."""
     if measured:
         q = np.clip(p, 1e-7, 1 - 1e-7)
         loss = -np.where(y > 0, np.log(q), np.log1p(-q))
         return float(np.var(loss) / np.mean(loss) ** 2)
     losses, shares = -np.log([base_rate, 1 - base_rate]), np.array([base_rate, 1 - base_rate])
     mean = float(losses @ shares)
-    return float(np.square(losses) @ shares / mean**2 - 1)
+    return max(0.5, float(np.square(losses) @ shares / mean**2 - 1))
 
 
 @dataclass(frozen=True, slots=True)

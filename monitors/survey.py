@@ -24,7 +24,7 @@ __all__ = ["PRIOR_CORRELATION", "SliceSurvey", "Survey", "TaskSurvey", "complete
 Floats = NDArray[np.float64]
 
 PRIOR_CORRELATION = 0.95
-STEP_MS = 21_600_000
+STEP_MS, MINUTE_MS = 21_600_000, 60_000
 MOST_ROWS = 100_000
 """Scores of a task that are kept; beyond them every second one goes, again and again."""
 LEAST_PAIRS = 500
@@ -105,6 +105,7 @@ def survey(reader: LogReader, sla: Sla, window: tuple[int, int], pasts: Iterable
     paired = Rehearsal(reader, Cast(mode="swap", pasts=pasts)) if pasts else None
     tasks = {task: _Gathered(sla, task) for task in sla.tasks}
     asked = failed = 0
+    first_ms = end_ms
     for before in range(start_ms, end_ms, STEP_MS):
         at = min(before + STEP_MS, end_ms)
         tick = read_tick(item, stable, before, at)
@@ -116,10 +117,10 @@ def survey(reader: LogReader, sla: Sla, window: tuple[int, int], pasts: Iterable
                 gathered.pairs.add(*pairs["shadow", task])
         for exposed in tick.exposed.values():
             asked, failed = asked + len(exposed.minute), failed + int(exposed.failed.sum())
+            first_ms = min(first_ms, int(exposed.minute.min(initial=end_ms // MINUTE_MS)) * MINUTE_MS)
         progress((at - start_ms) / (end_ms - start_ms), "the logs are surveyed")
     found = {task: gathered.survey(end_ms) for task, gathered in tasks.items()}
-    days = max((each.days for each in found.values()), default=0.0)
-    answers = asked / len(sla.tasks) / days if days else 0.0
+    answers = asked / len(sla.tasks) / max((end_ms - first_ms) / DAY_MS, 1 / 24)
     count = max((each.pairs.n for each in tasks.values()), default=0)
     return Survey(start_ms, end_ms, found, answers, failed / asked if asked else 0.0, count)
 
