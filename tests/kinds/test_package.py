@@ -137,7 +137,7 @@ def test_a_head_whose_classes_do_not_sum_to_one_is_refused(package: Path, tmp_pa
     manifest = json.loads((folder / MANIFEST).read_text())
     (folder / MANIFEST).unlink()
     write_manifest(folder, manifest)
-    with pytest.raises(InvalidPackage, match="rows that sum to .* expected 1"):
+    with pytest.raises(InvalidPackage, match=r"rows that sum to .* expected 1"):
         inspect_package(folder)
 
 
