@@ -164,6 +164,8 @@ class Predictions:
         return int(np.unique(keys, axis=1).shape[1])
 
     def take(self, which: NDArray[np.bool_] | Ints) -> Predictions:
+        if which.dtype == np.bool_ and which.all():
+            return self
         return Predictions(**{name: getattr(self, name)[which] for name in _BY_SCORE}, shares=self.shares)
 
     @classmethod

@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from monitors.columns import CANARY, CONTROL, NO_LABELS, Labels, Predictions, Words
+from monitors.keys import matched, numbered, ordered
 from monitors.losses import NONE, judged, valid_labels
 from monitors.rows import Exposed, Scored, Tick
 from monitors.slices import places_of
@@ -71,7 +73,8 @@ def join_mature(item: WorkItem, tasks: Iterable[str], due: Due, tick_ms: int) ->
         rows = _ordered(mine, of_row, mine.task == due.words.known(task))
         rows = rows[np.isfinite(mine.value[rows])]
         sides = _paired(item, mine, of_row, rows), _arms(item, mine, of_row, rows)
-        used = np.unique(np.concatenate([of_row[side] for pair in sides for side in pair]))
+        used = np.zeros(keys, np.bool_)
+        used[np.concatenate([of_row[side] for pair in sides for side in pair])] = True
         wanted = labelled.wanted(task)
         known = np.isfinite(outcome.y) & wanted
         counts += outcome.counts
@@ -128,16 +131,10 @@ def combine(
 
 def _keys(predictions: Predictions, labels: Labels) -> tuple[int, Ints, Ints]:
     """How many distinct (id, index) there are, and the number of each prediction's and of each label's."""
-    high = np.concatenate([predictions.high, labels.high])
-    low = np.concatenate([predictions.low, labels.low])
-    index = np.concatenate([predictions.index, labels.index])
-    if not len(index):
-        return 0, np.zeros(0, np.int64), np.zeros(0, np.int64)
-    order = np.lexsort((index, low, high))
-    step = (np.diff(high[order]) != 0) | (np.diff(low[order]) != 0) | (np.diff(index[order]) != 0)
-    number = np.empty(len(order), np.int64)
-    number[order] = np.concatenate([[0], np.cumsum(step)])
-    return int(number[order[-1]]) + 1, number[: len(predictions)], number[len(predictions) :]
+    columns = ("high", "low", "index")
+    both = (np.concatenate([getattr(predictions, name), getattr(labels, name)]) for name in columns)
+    count, number = numbered(*both)
+    return count, number[: len(predictions)], number[len(predictions) :]
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,8 +174,7 @@ def _paired(item: WorkItem, rows: Predictions, of_row: Ints, order: Ints) -> tup
     """Rows that both versions scored, whichever arm they came by."""
     clean = order[~rows.failed[order]]
     a, b = (_first(clean[rows.version[clean] == version], of_row) for version in (item.baseline, item.candidate))
-    _, at_a, at_b = np.intersect1d(of_row[a], of_row[b], assume_unique=True, return_indices=True)
-    return a[at_a], b[at_b]
+    return matched(a, b, of_row, int(of_row.max(initial=-1)) + 1)
 
 
 def _arms(item: WorkItem, rows: Predictions, of_row: Ints, order: Ints) -> tuple[Ints, Ints]:
@@ -191,11 +187,20 @@ def _arms(item: WorkItem, rows: Predictions, of_row: Ints, order: Ints) -> tuple
 
 
 def _ordered(rows: Predictions, of_row: Ints, chosen: Mask, *, failed_first: bool = False) -> Ints:
-    """The chosen rows in an order that only their content gives: by key, then arm, ..."""
-    at = np.flatnonzero(chosen)
-    failed = rows.failed[at] ^ failed_first
-    minor = [*rows.slices[at].T, rows.entity[at], rows.value[at]]
-    return at[np.lexsort((*minor, *((rows.arm[at], failed) if failed_first else (failed, rows.arm[at])), of_row[at]))]
+    """The chosen rows in an order that only their content gives: by key, then arm, ...
+
+    Of one row of each version, one of them a shadow's, no order is asked for."""
+
+    def doubtful(at: Ints) -> Mask:
+        version, live = rows.version[at], rows.arm[at] <= CANARY
+        return np.asarray((version[1:] == version[:-1]) | (live[1:] & live[:-1]))
+
+    def minor(at: Ints) -> list[NDArray[Any]]:
+        failed = rows.failed[at] ^ failed_first
+        first = (rows.arm[at], failed) if failed_first else (failed, rows.arm[at])
+        return [*rows.slices[at].T, rows.entity[at], rows.value[at], *first]
+
+    return ordered(np.flatnonzero(chosen), of_row, doubtful, minor)
 
 
 def _first(ordered: Ints, key: Ints) -> Ints:

@@ -55,7 +55,7 @@ class Lots:
             at = ((slot + 1) * 2 + self.side) * count + group
             size = (slots + 1) * 2 * count
             found = [np.bincount(at, column, size).reshape(slots + 1, 2, count) for column in columns.T]
-            parts.append(np.stack(found, axis=2)[1:] if found else np.zeros((slots, 2, 0, count)))
+            parts.append(np.stack(found, axis=2)[1:].astype(np.float64))
         return self._apart(parts, joint, 3)
 
     def counts(self, slot: Ints, slots: int, label: Ints, bins: Ints, width: int) -> tuple[Floats, Floats]:
