@@ -125,7 +125,9 @@ def _days(days: list[float | None]) -> str:
     low, high = (None if day is None else f"{day:.1f}" for day in days)
     if low is None:
         return "never"
-    return f"{low} d" if high == low else f"{low} to {high or 'any number of'} d"
+    if high is None:
+        return f"{low} d or never"
+    return f"{low} d" if high == low else f"{low} to {high} d"
 
 
 def _count(value: float | None) -> str:
