@@ -76,6 +76,10 @@ def package(trained: Trained, validation: Dataset, tmp_path_factory: pytest.Temp
 
 @pytest.fixture
 def applied(package: Path) -> Applied:
+    return applied_of(package)
+
+
+def applied_of(package: Path) -> Applied:
     """Version 1 alone, as a front door holds it; heads have all the time they want."""
     reference = PackageRef(digest=digest_of(package), uri=package.as_uri())
     table = RouteTable(
