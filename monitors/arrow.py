@@ -20,7 +20,7 @@ from serinus.records import Kind
 __all__ = ["COLUMNS", "DICTIONARIES", "labels_of", "predictions_of"]
 
 COLUMNS: dict[Kind, list[str] | None] = {
-    "predictions": ["id", "index", "arm", "entity", "rollout", "scores", "slices"],
+    "predictions": ["id", "index", "arm", "entity", "rollout", "scores", "slices", "latency_us", "share"],
     "labels": ["id", "index", "task", "value", "known_ms"],
     "inputs": None,
 }
@@ -65,6 +65,8 @@ def predictions_of(table: Any, words: Words, slices: tuple[str, ...]) -> Predict
         value=_plain(score["value"], np.float64),
         failed=np.array([bool(each) for each in fallbacks], np.bool_)[fallback],
         slices=chosen[row],
+        latency_us=_ints(table.column("latency_us"))[row],
+        recorded=_plain(table.column("share"), np.float64)[row],
         classes=classes,
         shares=shares,
     )
@@ -142,7 +144,7 @@ def _slices(column: Any, words: Words, slices: tuple[str, ...]) -> Ints:
     """The number of each row's word in each slice, shape (rows, slices); that of "" where the row has none."""
     offsets, pairs = _cut(column)
     rows = len(offsets) - 1
-    chosen = np.full((rows, len(slices)), words.number(""), np.int64)
+    chosen = np.full((rows, len(slices)), words.value(""), np.int64)
     if not slices or not len(pairs["key"]):
         return chosen
     keys, key = _words(pairs["key"])
@@ -153,7 +155,7 @@ def _slices(column: Any, words: Words, slices: tuple[str, ...]) -> Ints:
             mine = np.flatnonzero(key == keys.index(name))
             met = np.unique(value[mine])  # other keys may have a million values, none of which needs a number
             numbers = np.zeros(len(values), np.int64)
-            numbers[met] = _numbers([values[each] for each in met.tolist()], words)
+            numbers[met] = [words.value(values[each]) for each in met.tolist()]
             chosen[row[mine], at] = numbers[value[mine]]
     return chosen
 

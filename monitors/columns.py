@@ -21,7 +21,7 @@ Hashes = NDArray[np.uint64]
 
 ARMS = ("control", "canary", "stable", "shadow")
 CONTROL, CANARY, SHADOW = 0, 1, 3
-_MANY = 1_000_000
+_MANY, _SPARE = 1_000_000, 10_000
 
 
 @lru_cache(200_000)
@@ -45,6 +45,12 @@ class Words:
             if known >= 0:
                 self.numbers[word] = known
         return known
+
+    def value(self, word: str) -> int:
+        """The same for the value of a slice, of which there may be any number: room is left for other words."""
+        if word not in self.numbers and len(self.numbers) >= self.limit - min(_SPARE, self.limit // 2):
+            return -1
+        return self.number(word)
 
     def known(self, word: str) -> int:
         """The word's number if it was met, else -2, which no row has."""
@@ -97,7 +103,8 @@ class Predictions:
 
     `arm`: place in ARMS; `rollout`, `task`: numbers of words; `failed`: a fallback stood in. `classes`: of a score of a
     multiclass task the row of `shares` that has its probabilities, else -1; `shares`: float32, shape (m, most classes),
-    NaN behind the last class of a row; m is not n."""
+    NaN behind the last class of a row; m is not n. `latency_us`: of the answer; `recorded`: share of the entities that
+    were recorded then."""
 
     high: Hashes
     low: Hashes
@@ -110,6 +117,8 @@ class Predictions:
     value: Floats
     failed: NDArray[np.bool_]
     slices: Ints
+    latency_us: Ints
+    recorded: Floats
     classes: Ints
     shares: NDArray[np.float32]
 
@@ -122,11 +131,17 @@ class Predictions:
         times = np.array([len(row.scores) for row in rows], np.int64)
         per_row = np.array(
             [
-                (row.index, ARMS.index(row.arm), number(row.rollout), *(number(row.slices.get(s, "")) for s in slices))
+                (
+                    row.index,
+                    ARMS.index(row.arm),
+                    number(row.rollout),
+                    row.latency_us,
+                    *(words.value(row.slices.get(s, "")) for s in slices),
+                )
                 for row in rows
             ],
             np.int64,
-        ).reshape(len(rows), 3 + len(slices))
+        ).reshape(len(rows), 4 + len(slices))
         high, low = _halves([row.id for row in rows])
         hashes = np.array([entity_hash(row.entity) for row in rows], np.uint64)
         scores = [score for row in rows for score in row.scores]
@@ -142,7 +157,9 @@ class Predictions:
             np.array([score.version for score in scores], np.int64),
             np.array([score.value for score in scores], np.float64),
             np.array([bool(score.fallback) for score in scores], np.bool_),
-            spread[:, 3:],
+            spread[:, 4:],
+            spread[:, 3],
+            np.repeat(np.array([row.share for row in rows], np.float64), times),
             *shares_of_bytes([score.classes for score in scores]),
         )
 
