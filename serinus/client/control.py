@@ -15,7 +15,7 @@ from serinus.client.who import who
 from serinus.errors import NotFound, Unavailable
 from serinus.evidence import Evidence
 from serinus.package import read_manifest
-from serinus.rollouts import ENDS, Command, Plan, RolloutView
+from serinus.rollouts import ENDS, Command, Phase, Plan, RolloutView
 from serinus.sla import Sla
 
 __all__ = ["Control"]
@@ -111,6 +111,8 @@ class Control:
         else run ahead of the decisions about them. Raises Unavailable when no evidence comes for `timeout_s`."""
         until, seen_ms = time.monotonic() + timeout_s, -1
         while (view := self.rollout(rollout)).phase not in ENDS:
+            if view.phase == Phase.PREFLIGHT:  # which has a deadline of its own
+                until = time.monotonic() + timeout_s
             if view.started_event_ms is not None:
                 look = self.evidence_latest(rollout)
                 at_ms = max(view.started_event_ms, look.tick_ms if look else 0)
