@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import and_, delete, func, or_, select, update
+from sqlalchemy import and_, case, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from controller.database import upsert
@@ -22,6 +22,8 @@ MOST_OPEN = 50
 """Jobs of one model that wait or run."""
 KEPT = 50
 """Ended jobs of one model and kind that are kept, the newest."""
+PATIENCE_S = 5.0
+"""A preflight that has waited so long for a monitor that is free takes the place of a backtest, which goes on later."""
 MOST_LOSSES = 5
 """A job that so many monitors lost in a row, without getting any further, is what ends them."""
 
@@ -50,7 +52,7 @@ def queue(
     if (size := len(job.model_dump_json())) > PARAMS_BYTES:
         raise BadInput(f"the job's parameters are {size} bytes large, at most {PARAMS_BYTES} are taken")
     waiting = select(func.count()).where(JobRow.model == model, JobRow.state.not_in(JOB_ENDS))
-    if (session.scalar(waiting) or 0) >= MOST_OPEN:
+    if kind != "preflight" and (session.scalar(waiting) or 0) >= MOST_OPEN:
         raise Overloaded(f"{model} has {MOST_OPEN} jobs that wait or run", "cancel some: `serinus jobs cancel`")
     told = job.model_dump(exclude={"id"}, mode="python")
     upsert(session, JobRow, {"id": job.id}, {**told, "losses": 0, "ended_at": None}, first_stays=True)
@@ -96,12 +98,14 @@ def _prune(session: Session, row: JobRow) -> None:
 
 
 def hand_out(session: Session, monitor: str, *, free: bool, now: float) -> tuple[Job, ...]:
-    """The jobs that the monitor holds, with a new lease; when it holds none and is `free`, the oldest that waits.
+    """The jobs that the monitor holds, with a new lease; when it holds none and is `free`, the next that waits.
 
     One whose lease has lapsed waits as well."""
     mine = and_(JobRow.state == "running", JobRow.worker == monitor)
     session.execute(update(JobRow).where(mine).values(lease_until=now + JOB_LEASE_S))
     held = list(session.scalars(select(JobRow).where(mine).order_by(JobRow.created_at)))
+    if any(row.kind == "backtest" for row in held) and _preflight_waits(session, now):
+        held = [row for row in held if not _put_back(row)]
     if held or not free:
         return tuple(as_job(row) for row in held)
     while (row := _next(session, now)) is not None:
@@ -116,9 +120,23 @@ def hand_out(session: Session, monitor: str, *, free: bool, now: float) -> tuple
     return ()
 
 
+def _preflight_waits(session: Session, now: float) -> bool:
+    waits = (JobRow.kind == "preflight", JobRow.state == "queued", JobRow.created_at < now - PATIENCE_S)
+    return session.scalar(select(JobRow.id).where(*waits).limit(1)) is not None
+
+
+def _put_back(row: JobRow) -> bool:
+    """A backtest waits again; its monitor learns that it has it no more, and keeps what it found so far."""
+    if row.kind == "backtest":
+        row.state, row.worker, row.lease_until = "queued", None, None
+    return row.kind == "backtest"
+
+
 def _next(session: Session, now: float) -> JobRow | None:
+    """The oldest that waits; preflights first, for a rollout stands still meanwhile, and backtests last."""
     lapsed = and_(JobRow.state == "running", JobRow.lease_until <= now)
-    query = select(JobRow).where(or_(JobRow.state == "queued", lapsed)).order_by(JobRow.created_at, JobRow.id)
+    turn = case((JobRow.kind == "preflight", 0), (JobRow.kind == "backtest", 2), else_=1)
+    query = select(JobRow).where(or_(JobRow.state == "queued", lapsed)).order_by(turn, JobRow.created_at, JobRow.id)
     return session.scalars(query.limit(1).with_for_update(skip_locked=True)).one_or_none()
 
 

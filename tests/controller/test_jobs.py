@@ -53,7 +53,7 @@ def ids(found: tuple[Job, ...]) -> list[str]:
 
 
 def test_the_oldest_job_goes_to_the_monitor_that_is_free_and_to_no_other(desk: Any) -> None:
-    first, second = desk.ask(), desk.ask("backtest", weeks=4)
+    first, second = desk.ask(), desk.ask(weeks=4)
     assert desk.exchange("m1", free=False) == ()
     assert ids(desk.exchange("m1")) == [first]
     assert ids(desk.exchange("m1")) == [first]  # one at a time
@@ -114,6 +114,21 @@ def test_a_job_that_ends_every_monitor_fails_but_not_one_that_gets_further(desk:
         desk.exchange(f"m{loss}", JobReport(id=job, progress=(loss + 1) / 100))
         desk.later(JOB_LEASE_S + 1)
     assert ids(desk.exchange("m0")) == [job]
+
+
+def test_a_preflight_goes_first_and_a_backtest_makes_room_for_it(desk: Any) -> None:
+    backtest, plan = desk.ask("backtest"), desk.ask("plan")
+    assert ids(desk.exchange("m1")) == [plan]
+    assert ids(desk.exchange("m2")) == [backtest]
+    preflight = desk.ask("preflight")
+    assert ids(desk.exchange("m2", free=False)) == [backtest]
+    desk.later(jobs.PATIENCE_S + 1)
+    assert ids(desk.exchange("m1", free=False)) == [plan]  # a plan takes seconds
+    assert desk.exchange("m2", JobReport(id=backtest, progress=0.4), free=False) == ()
+    assert (desk.get(backtest).state, desk.get(backtest).progress) == ("queued", 0.4)
+    assert ids(desk.exchange("m2")) == [preflight]
+    assert desk.exchange("m2", done(preflight)) != ()
+    assert desk.get(backtest).worker == "m2"
 
 
 def test_cancelled_jobs_leave_their_monitor_and_stay_cancelled(desk: Any) -> None:
