@@ -49,11 +49,21 @@ def baseline_of(
         y, p = np.asarray(labels[task]), np.asarray(said)
         here = {name: {**measure(task, y[inside], p[inside]), **_scores(p[inside])} for name, inside in places.items()}
         told[task] = {**here.pop(OVERALL), "slices": here}
-    seen = {
-        spec.name: {name: _input(spec, np.asarray(raw[spec.name]), inside, event_ms) for name, inside in places.items()}
-        for spec in scalars
-    }
+    seen = {spec.name: _places(spec, np.asarray(raw[spec.name]), places, event_ms) for spec in scalars}
     return {"format": 1, "rows": rows, "tasks": told, "inputs": seen}
+
+
+def _places(
+    spec: InputSpec, column: Array, places: Mapping[str, Mask], event_ms: npt.NDArray[np.int64] | None
+) -> dict[str, Any]:
+    """Of everybody, and of each slice in the same bins: one can be compared with the other."""
+    found = {OVERALL: _input(spec, column, event_ms)}
+    for name, inside in places.items():
+        if name != OVERALL:
+            found[name] = _input(
+                spec, column[inside], event_ms if event_ms is None else event_ms[inside], found[OVERALL]
+            )
+    return found
 
 
 def _slices(specs: Sequence[InputSpec], raw: Mapping[str, Array], wanted: Sequence[str] | None) -> dict[str, Mask]:
@@ -79,19 +89,24 @@ def _scores(answers: Array) -> dict[str, Any]:
     return {"scores": _histogram(answers.astype(np.float64))}
 
 
-def _histogram(values: npt.NDArray[np.float64]) -> dict[str, Any]:
-    """Bins that end at quantiles. `values`: finite, at least one."""
-    edges = np.unique(np.quantile(values, QUANTILES, method="inverted_cdf"))
+def _histogram(values: npt.NDArray[np.float64], like: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Bins that end at quantiles, or those of another. `values`: finite, at least one."""
+    edges = np.array(like["edges"]) if like else np.unique(np.quantile(values, QUANTILES, method="inverted_cdf"))
     counts = np.bincount(np.searchsorted(edges, values, side="right"), minlength=len(edges) + 1)
     return {"edges": edges.tolist(), "shares": (counts / len(values)).tolist()}
 
 
-def _input(spec: InputSpec, column: Array, inside: Mask, event_ms: npt.NDArray[np.int64] | None) -> dict[str, Any]:
-    values = column[inside]
+def _input(
+    spec: InputSpec,
+    values: Array,
+    event_ms: npt.NDArray[np.int64] | None,
+    like: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """What is told of one input in one place. `like`: what is told of everybody, whose bins it takes."""
     told: dict[str, Any] = {"rows": len(values)}
     if spec.datatype == "BYTES":
         known = np.array([str(value) for value in values.tolist()], object)
-        present = known != ""
+        present = np.asarray(known != "", np.bool_)
     else:
         known = values.astype(np.float64)
         present = np.isfinite(known)
@@ -100,28 +115,29 @@ def _input(spec: InputSpec, column: Array, inside: Mask, event_ms: npt.NDArray[n
         return told
     bins: npt.NDArray[np.int64]
     if spec.datatype == "BYTES":
-        most = MAX_CATEGORIES if inside.all() else SLICE_CATEGORIES
-        shares, bins = _categories(known[present], most)
+        shares, bins = _categories(known[present], [*(like or {}).get("categories", ())][:SLICE_CATEGORIES])
         told |= {"categories": shares, "rest": max(0.0, 1 - sum(shares.values()))}
     else:
         numbers = known[present]
-        told["numbers"] = _histogram(numbers)
+        told["numbers"] = _histogram(numbers, (like or {}).get("numbers"))
         told |= {"low": float(numbers.min()), "high": float(numbers.max()), "mean": float(numbers.mean())}
         bins = np.searchsorted(told["numbers"]["edges"], numbers, side="right")
     told["wander"] = _wander(bins)
     if event_ms is not None:
-        told |= _spell(known[present], event_ms[inside][present])
+        told |= _spell(known[present], event_ms[present])
     return told
 
 
-def _categories(values: Array, most: int) -> tuple[dict[str, float], npt.NDArray[np.int64]]:
-    """(The most frequent texts with their shares, the place of each value's text in frequency)."""
+def _categories(values: Array, like: Sequence[str]) -> tuple[dict[str, float], npt.NDArray[np.int64]]:
+    """(The most frequent texts with their shares, or those of `like`; the place of each value's text among them)."""
     words, number, counts = np.unique(values.astype(str), return_inverse=True, return_counts=True)
-    order = sorted(range(len(words)), key=lambda at: (-counts[at], words[at]))
-    shares = {str(words[at]): float(counts[at] / len(values)) for at in order[:most] if len(words[at]) <= WORD}
-    rank = np.empty(len(words), np.int64)
-    rank[order] = np.arange(len(words))
-    return shares, np.minimum(rank[number], SLICE_CATEGORIES)
+    count = dict(zip(words.tolist(), counts.tolist(), strict=True))
+    frequent = sorted(count, key=lambda word: (-count[word], word))[:MAX_CATEGORIES]
+    listed = like or [word for word in frequent if len(word) <= WORD]
+    shares = {word: count.get(word, 0) / len(values) for word in listed}
+    place = {word: at for at, word in enumerate(listed[:SLICE_CATEGORIES])}
+    rank = np.array([place.get(word, len(place)) for word in words.tolist()], np.int64)
+    return shares, rank[number]
 
 
 def _wander(bins: npt.NDArray[np.int64]) -> float:
