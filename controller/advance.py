@@ -15,7 +15,7 @@ from controller.database import Database, wakes
 from controller.decide import decide
 from controller.facts import read_facts
 from controller.preflight_jobs import follow, keep_replay
-from controller.registry import alias_of, check_covers, point, previous_before, version_of
+from controller.registry import alias_of, check_comparable, check_covers, point, previous_before, version_of
 from controller.rollouts import Ask, Facts, Rollout
 from controller.routes import UriOf, publish
 from controller.rows import active_rollout, as_rollout, lock_model, lock_rollout, save
@@ -86,7 +86,7 @@ def _act(session: Session, model: Model, rollout: Rollout, action: Action, now: 
 
 
 def start(session: Session, name: str, version: int, plan: Plan | None, *, why: str, actor: str, now: float) -> Rollout:
-    """Begin a rollout of `version` against the stable one. Raises NotFound, AlreadyActive, IllegalMove."""
+    """Begin a rollout of `version` against stable. Raises NotFound, AlreadyActive, IllegalMove, InvalidPackage."""
     model = lock_model(session, name)
     candidate = version_of(session, name, version)
     check_covers(model.sla, candidate.manifest)
@@ -97,6 +97,7 @@ def start(session: Session, name: str, version: int, plan: Plan | None, *, why: 
         raise IllegalMove(f"{name} has no stable version to compare with", "promote the first version with `initial`")
     if stable == version:
         raise IllegalMove(f"version {version} of {name} is stable already", "push another version")
+    check_comparable(model.sla, version_of(session, name, stable).manifest, candidate.manifest)
     rollout = Rollout(
         id=uuid.uuid4().hex,
         model=name,

@@ -12,7 +12,16 @@ from serinus.package import Manifest
 from serinus.sla import Sla
 from serinus.tasks import TaskKind
 
-__all__ = ["add_version", "alias_of", "check_covers", "point", "previous_before", "put_model", "version_of"]
+__all__ = [
+    "add_version",
+    "alias_of",
+    "check_comparable",
+    "check_covers",
+    "point",
+    "previous_before",
+    "put_model",
+    "version_of",
+]
 
 
 def put_model(session: Session, sla: Sla, pool: str, now: float) -> Model:
@@ -55,6 +64,21 @@ def check_covers(sla: Sla, manifest: Manifest) -> None:
 
 def _lacking(sla: Sla, manifest: Manifest) -> list[str]:
     return sorted(set(sla.tasks) - set(manifest.task_names))
+
+
+def check_comparable(sla: Sla, stable: Manifest, candidate: Manifest) -> None:
+    """Raise InvalidPackage, naming the task, where the two versions' classes are not the same: a label is a place."""
+    for name in sorted(sla.tasks):
+        old, new = stable.task(name).classes, candidate.task(name).classes
+        if old != new:
+            raise InvalidPackage(
+                f"task {name!r} has the classes {_listed(new)}, in the stable version {_listed(old)}",
+                "a label names a class by its place: keep them, or promote this version with a reason, unjudged",
+            )
+
+
+def _listed(classes: tuple[str, ...]) -> str:
+    return str([*classes[:20], *(["..."] if len(classes) > 20 else [])])
 
 
 def _of_another_kind(sla: Sla, manifest: Manifest) -> list[tuple[str, TaskKind, TaskKind]]:

@@ -8,9 +8,9 @@ import pytest
 from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError
 
-from controller.advance import promote_now
+from controller.advance import promote_now, start
 from controller.exchange import keep, work
-from controller.registry import add_version, put_model
+from controller.registry import add_version, point, put_model
 from controller.replicas import gone, newer, record
 from controller.rollouts import Ask
 from controller.rows import live_replicas
@@ -39,6 +39,46 @@ def test_a_version_without_a_task_of_the_sla_is_refused_by_its_name(world: Any, 
 def test_an_sla_with_a_task_that_the_stable_version_lacks_is_refused(world: Any) -> None:
     with world.db.write() as session, pytest.raises(InvalidSla, match=r"tasks\.buy"):
         put_model(session, SLA2, "default", 0.0)
+
+
+COLOURS = ("red", "green", "blue")
+
+
+def colourful(make: Any, classes: tuple[str, ...], note: str = "") -> Any:
+    """A package whose click is multiclass."""
+    plain = make.manifest("click", note=note)
+    share = 1 / len(classes)
+    told = {"kind": "multiclass", "classes": classes, "base_rate": (share,) * len(classes)}
+    return plain.model_copy(update={"tasks": (plain.tasks[0].model_copy(update=told),)})
+
+
+def colourful_sla(kind: str = "multiclass") -> Sla:
+    task = {"kind": kind, "label_window_s": 60, "absent": "unlabelled"}
+    return Sla.model_validate({"model": "ads", "tasks": {"click": task}})
+
+
+def test_a_task_of_another_kind_is_refused(world: Any, make: Any) -> None:
+    with (
+        world.db.write() as session,
+        pytest.raises(InvalidPackage, match="is binary; in the package it is multiclass"),
+    ):
+        add_version(session, "ads", "digest-9", colourful(make, COLOURS), 0.0)
+    with (
+        world.db.write() as session,
+        pytest.raises(InvalidSla, match=r"tasks\.click\.kind: it is regression, but b"),
+    ):
+        put_model(session, colourful_sla("regression"), "default", 0.0)
+
+
+def test_versions_of_other_classes_are_not_compared(world: Any, make: Any) -> None:
+    with world.db.write() as session:
+        put_model(session, colourful_sla().model_copy(update={"model": "art"}), "default", 0.0)
+        for number, classes in enumerate((COLOURS, COLOURS[::-1], COLOURS), 1):
+            add_version(session, "art", f"digest-art-{number}", colourful(make, classes, str(number)), 0.0)
+        point(session, "art", "stable", 1, why="", actor="test", now=0.0, rollout=None)
+        with pytest.raises(InvalidPackage, match=r"'click' has the classes \['blue', 'green', 'red'\], in the stable"):
+            start(session, "art", 2, None, why="", actor="ann", now=1.0)
+        assert start(session, "art", 3, None, why="", actor="ann", now=1.0).candidate == 3
 
 
 def test_every_move_of_an_alias_is_kept(world: Any) -> None:

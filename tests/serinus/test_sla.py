@@ -28,6 +28,7 @@ def _sla(**changes: Any) -> Sla:
 
 
 WINDOW = {"label_window_s": 60, "absent": "negative"}
+KIND = {"label_window_s": 60, "absent": "unlabelled"}
 
 
 @pytest.mark.parametrize(
@@ -39,6 +40,10 @@ WINDOW = {"label_window_s": 60, "absent": "negative"}
         ({"tasks": {"click": {**WINDOW, "given": "Click!"}}}, "tasks.click.given: "),
         ({"tasks": {"click": {**WINDOW, "given": "click"}}}, "tasks.click.given names 'click'"),
         ({"tasks": {"click": {**WINDOW, "given": "not buy"}}}, "tasks.click.given names 'buy'"),
+        ({"tasks": {"a": {**KIND, "kind": "multiclass", "absent": "negative"}}}, "tasks.a.absent: "),
+        ({"tasks": {"a": {**KIND, "kind": "multiclass", "head": {"fallback": 1}}}}, "tasks.a.head.fallback: "),
+        ({"tasks": {"a": {**KIND, "kind": "regression"}, "b": {**WINDOW, "given": "a"}}},
+            "tasks.b.given names 'a', which is not binary"),
         ({"tasks": {}}, "tasks: "),
         ({"tasks": {"a": WINDOW, "b": {**WINDOW, "given": "a"}, "c": {**WINDOW, "given": "b"}}}, "tasks.c.given names"),
         ({"slices": {"country": []}}, "slices.country: "),
