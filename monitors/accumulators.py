@@ -1,96 +1,267 @@
-"""All that is kept of one cell (stream x task x slice): pooled histograms and sums, and the same by group.
+"""All that is kept of one cell: pooled histograms and sums by group of users and by block of time.
 
-Merging is having seen both; the empty cell is the identity. State is a flat dict of arrays, for an npz file.
+Merging is having seen both; the empty cell is the identity. State is a flat dict of arrays.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import logit
 
 from monitors.bins import BINS_GROUP, BINS_OVERALL, BINS_SLICE, coarser
-from monitors.groupings import BLOCK_WIDTHS_MS, USERS, Grouping, exactly
+from monitors.groupings import BLOCK_WIDTHS_MS, COLUMNS, Blocks, Counts, Users, concordant, exactly, longer, tally
+from monitors.restarts import segments_of
 from monitors.rows import Scored
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 State = dict[str, NDArray[np.generic]]
+T = TypeVar("T", bound=np.generic)
 
 USERS_OVERALL, USERS_SLICE = 64, 32
-_LEAST_P = 1e-7
+_NARROW = 1_000
+LEAST_P = 1e-7
+_SQUARES_STEP = 2.0**16
+_MOST, _MOST_SQUARE = 2.0**6, 2.0**12
+"""Numbers of a regression count up to so many units, their squares up to so many squared ones."""
 
 
-def columns_of(rows: Scored) -> Floats:
-    """Rows, positives, probabilities and log-losses (nats, p kept 1e-7 from 0 and 1), shape (n, 4)."""
-    p = np.clip(rows.p, _LEAST_P, 1 - _LEAST_P)
-    loss = -np.where(rows.y > 0, np.log(p), np.log1p(-p))
-    return np.stack([np.ones(len(rows)), rows.y, exactly(rows.p), exactly(loss)], axis=1)
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Sizes of a cell's tables. `columns`: the first ones of the sums; `bins`: of the groups, `pooled`: of everybody
+    together, 0 where no histogram is kept; `curve`: sums of p by pooled bin are kept too; `boundaries`: restarts."""
+
+    users: int = USERS_OVERALL
+    columns: int = COLUMNS
+    bins: int = BINS_GROUP
+    pooled: int = BINS_OVERALL
+    curve: bool = False
+    boundaries: tuple[int, ...] = ()
+
+    @classmethod
+    def of(cls, *, overall: bool) -> Layout:
+        return cls() if overall else cls(users=USERS_SLICE, pooled=BINS_SLICE)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Rows of both sides that enter cells together. `user`: entity hash mod USERS_OVERALL; `side`, `label`: 0 or 1;
+    `columns`: shape (COLUMNS, n); `bins`: of BINS_OVERALL, shape (n,), or empty; the rest of shape (n,)."""
+
+    event_ms: Ints
+    user: Ints
+    side: Ints
+    label: Ints
+    columns: Floats
+    bins: Ints
+    slices: Ints
+    entity: NDArray[np.uint64]
+
+    def __len__(self) -> int:
+        return len(self.side)
+
+    @classmethod
+    def of(cls, a: Scored, b: Scored, columns: Floats) -> Batch:
+        """`columns`: of `columns_of`, both sides, shape (COLUMNS, n)."""
+        rows = Scored.concat([a, b])
+        side = np.repeat(np.arange(2), [len(a), len(b)])
+        user = (rows.entity % np.uint64(USERS_OVERALL)).astype(np.int64)
+        label = (rows.y > 0).astype(np.int64)
+        return cls(rows.event_ms, user, side, label, columns, np.zeros(0, np.int64), rows.slices, rows.entity)
+
+    def with_bins(self, bins: Ints) -> Batch:
+        return replace(self, bins=bins)
+
+    def take(self, which: NDArray[np.bool_] | Ints) -> Batch:
+        bins = self.bins[which] if len(self.bins) else self.bins
+        parts = (self.event_ms[which], self.user[which], self.side[which], self.label[which], self.columns[:, which])
+        return Batch(*parts, bins, self.slices[which], self.entity[which])
+
+
+def columns_of(a: Scored, b: Scored, *, unit: float = 1.0, spread: float = 0.0) -> Floats:
+    """Rows, y, p, losses (nats; p kept 1e-7 from 0 and 1) and squared differences, shape (COLUMNS, n), both sides.
+
+    A y that is not known counts 0, and so does its loss. `spread`: 0: probabilities, whose differences are of logits;
+    else numbers: y and p in `unit`, losses in its square, differences in `spread`. Differences only of paired rows."""
+    rows = Scored.concat([a, b])
+    known = np.isfinite(rows.y)
+    y = np.where(known, rows.y, 0.0)
+    if spread:
+        loss = np.minimum(rows.loss / unit**2, _MOST_SQUARE) if len(rows.loss) else np.zeros(len(rows))
+        y, p = (np.clip(values / unit, -_MOST, _MOST) for values in (y, rows.p))
+    else:
+        p, safe = rows.p, np.clip(rows.p, LEAST_P, 1 - LEAST_P)
+        loss = rows.loss if len(rows.loss) else -np.where(y > 0, np.log(safe), np.log1p(-safe))
+    squares = np.zeros(len(rows))
+    if len(a) == len(b) and np.array_equal(a.event_ms, b.event_ms) and np.array_equal(a.entity, b.entity):
+        squares[len(a) :] = np.minimum(_squares(a, b, spread), _MOST_SQUARE)
+    loss = np.where(known, loss, 0.0)
+    return np.stack([np.ones(len(rows)), exactly(y), exactly(p), exactly(loss), exactly(squares, _SQUARES_STEP)])
+
+
+def _squares(a: Scored, b: Scored, spread: float) -> Floats:
+    if spread:
+        return np.square((b.p - a.p) / spread)
+    first, second = (logit(np.clip(rows.p, LEAST_P, 1 - LEAST_P)) for rows in (a, b))
+    return np.square(second - first)
 
 
 @dataclass(slots=True)
 class Cell:
-    """`pooled`: counts, shape (2, 2, K), side x label x bin, of the rows whose scores had frozen bins;
-    `sums`: shape (2, 4), side x (rows, positives, probabilities, losses); `groupings`: users, then blocks of time."""
+    """`pooled`: counts, shape (S, 2, 2, K), segment x side x label x bin, of rows whose scores had frozen bins;
+    `curve`: sums of p, shape (2, K); `users`, `times`: the groups."""
 
-    overall: bool
-    pooled: Floats
-    sums: Floats
-    groupings: list[Grouping]
+    layout: Layout
+    pooled: Counts
+    curve: Floats
+    users: Users
+    times: list[Blocks]
     changed: bool = field(default=True, compare=False)
 
     @classmethod
-    def empty(cls, *, overall: bool) -> Cell:
-        bins, users = (BINS_OVERALL, USERS_OVERALL) if overall else (BINS_SLICE, USERS_SLICE)
-        by_user = Grouping.empty(USERS, BINS_OVERALL if overall else BINS_GROUP, users)
-        by_time = [Grouping.empty(width, BINS_GROUP) for width in BLOCK_WIDTHS_MS]
-        return cls(overall, np.zeros((2, 2, bins)), np.zeros((2, 4)), [by_user, *by_time])
+    def empty(cls, layout: Layout | None = None, *, overall: bool = True) -> Self:
+        size = layout or Layout.of(overall=overall)
+        by_user = Users.empty(size.users, size.columns, size.bins)
+        by_time = [Blocks.empty(width, size.columns, size.bins) for width in BLOCK_WIDTHS_MS]
+        curve = np.zeros((2, size.pooled if size.curve else 0))
+        return cls(size, np.zeros((1, 2, 2, size.pooled), np.uint32), curve, by_user, by_time)
 
-    def add_sums(self, rows: Scored, side: Ints, columns: Floats) -> None:
-        """Count rows in everything that needs no bins. `side`: 0 baseline, 1 candidate, shape (n,); `columns`: of
-        `columns_of(rows)`, shape (n, 4)."""
-        if len(rows):
-            np.add.at(self.sums, side, columns)
-            for grouping in self.groupings:
-                grouping.add_sums(rows, side, columns)
-            self.changed = True
+    @property
+    def sums(self) -> Floats:
+        """Of all rows, shape (2, C)."""
+        return np.asarray(self.users.sums.sum(axis=(0, 3)))
 
-    def add_scores(self, rows: Scored, side: Ints, bins: Ints) -> None:
-        """Count the same rows in the histograms, once; `bins`: of BINS_OVERALL, shape (n,)."""
-        if len(rows):
-            np.add.at(self.pooled, (side, rows.y.astype(np.int64), coarser(bins, self.pooled.shape[2])), 1.0)
-            for grouping in self.groupings:
-                grouping.add_scores(rows, side, bins)
-            self.changed = True
+    def add_sums(self, batch: Batch) -> None:
+        """Count rows in everything that needs no bins."""
+        if not len(batch):
+            return
+        self.changed = True
+        columns = batch.columns[: self.layout.columns]
+        for segment, which in self._segments(batch):
+            self._hold(segment + 1)
+            user = batch.user[which] % self.users.groups
+            self.users.add_sums(segment, user, batch.side[which], columns[:, which])
+        fine, place = _fine_blocks(batch.event_ms)
+        flat = batch.side * len(fine) + place
+        sums = [np.bincount(flat, column, minlength=2 * len(fine)).reshape(2, -1) for column in columns]
+        for blocks in self.times:
+            blocks.add_sums(fine, np.stack(sums, axis=1))
+
+    def add_scores(self, batch: Batch) -> None:
+        """Count the same rows in the histograms, once."""
+        if not len(batch):
+            return
+        self.changed = True
+        side_label, size = 2 * batch.side + batch.label, self.layout
+        bins, places = (coarser(batch.bins, count) if count else batch.bins for count in (size.bins, size.pooled))
+        for segment, which in self._segments(batch):
+            self._hold(segment + 1)
+            if size.pooled:
+                tally(self.pooled[segment], side_label[which] * size.pooled + places[which])
+            if size.bins:
+                user = batch.user[which] % self.users.groups
+                self.users.add_scores(segment, user, side_label[which], bins[which])
+        if size.curve:
+            flat = batch.side * size.pooled + places
+            self.curve += np.bincount(flat, batch.columns[2], minlength=2 * size.pooled).reshape(2, -1)
+        if size.bins:
+            fine, place = _fine_blocks(batch.event_ms)
+            flat = (side_label * len(fine) + place) * size.bins + bins
+            hist = np.bincount(flat, minlength=4 * len(fine) * size.bins).reshape(2, 2, len(fine), size.bins)
+            for blocks in self.times:
+                blocks.add_scores(fine, hist)
 
     def close(self) -> None:
         """The end of a tick."""
-        for grouping in self.groupings:
-            grouping.close()
+        for blocks in self.times:
+            blocks.close()
+
+    def absorb(self, other: Cell) -> None:
+        """As if this one had seen what the other saw."""
+        if not other.users.sums.any() and not other.pooled.any():
+            return
+        self._hold(len(other.pooled))
+        self.pooled[: len(other.pooled)] += other.pooled
+        self.curve += other.curve
+        self.users.absorb(other.users)
+        for mine, theirs in zip(self.times, other.times, strict=True):
+            mine.absorb(theirs)
+        self.changed = True
 
     def merge(self, other: Cell) -> Cell:
-        """As if one cell had seen what both saw."""
-        groupings = [mine.merge(theirs) for mine, theirs in zip(self.groupings, other.groupings, strict=True)]
-        merged = Cell(self.overall, self.pooled + other.pooled, self.sums + other.sums, groupings)
+        """Both, as a new one."""
+        merged = Cell.empty(self.layout)
+        merged.absorb(self)
+        merged.absorb(other)
         merged.close()
         return merged
 
     def state(self) -> State:
-        arrays: State = {"overall": np.array(self.overall), "pooled": self.pooled, "sums": self.sums}
-        for at, grouping in enumerate(self.groupings):
-            for name in ("keys", "sums", "hist", "own"):
-                arrays[f"{at}/{name}"] = getattr(grouping, name)
-            arrays[f"{at}/dropped"] = np.array(grouping.dropped)
+        arrays: State = {"pooled": self.pooled, "curve": self.curve, "sums": self.users.sums, "hist": self.users.hist}
+        for at, blocks in enumerate(self.times):
+            for name in ("keys", "sums", "hist"):
+                arrays[f"{at}/{name}"] = getattr(blocks, name)
+            arrays[f"{at}/dropped"] = np.array(blocks.dropped)
         return arrays
 
     @classmethod
-    def of_state(cls, state: State) -> Cell:
-        cell = cls.empty(overall=bool(state["overall"]))
-        cell.pooled, cell.sums = state["pooled"].astype(np.float64), state["sums"].astype(np.float64)
-        for at, grouping in enumerate(cell.groupings):
-            grouping.keys = state[f"{at}/keys"].astype(np.int64)
-            for name in ("sums", "hist", "own"):
-                setattr(grouping, name, state[f"{at}/{name}"].astype(np.float64))
-            grouping.dropped = bool(state[f"{at}/dropped"])
+    def of_state(cls, state: State, layout: Layout) -> Self:
+        """Raises KeyError or ValueError when the arrays are not of this layout."""
+        cell = cls.empty(layout)
+        segments = len(state["pooled"])
+        cell.pooled = _like(state["pooled"], cell.pooled, 0)
+        cell.curve = _like(state["curve"], cell.curve)
+        cell.users = Users(_like(state["sums"], cell.users.sums, 0), _like(state["hist"], cell.users.hist, 0))
+        if not 1 <= segments == len(cell.users.sums) == len(cell.users.hist) <= len(layout.boundaries) + 1:
+            raise ValueError("a cell's tables have unequal numbers of segments")
+        for at, blocks in enumerate(cell.times):
+            blocks.keys = _like(state[f"{at}/keys"], blocks.keys, 0)
+            blocks.sums = _like(state[f"{at}/sums"], blocks.sums, 2)
+            blocks.hist = _like(state[f"{at}/hist"], blocks.hist, 2)
+            if not len(blocks.keys) == blocks.sums.shape[2] == blocks.hist.shape[2]:
+                raise ValueError("a cell's blocks have unequal numbers of keys")
+            blocks.dropped = bool(state[f"{at}/dropped"])
+            blocks.own = concordant_or_none(blocks)
         return cell
+
+    def _hold(self, segments: int) -> None:
+        if segments > len(self.pooled):
+            self.pooled = longer(self.pooled, segments)
+        self.users.hold(segments)
+
+    def _segments(self, batch: Batch) -> list[tuple[int, NDArray[np.bool_] | slice]]:
+        """The segments that rows are in, and which rows."""
+        edges = self.layout.boundaries
+        first, last = segments_of(np.array([batch.event_ms.min(), batch.event_ms.max()]), edges)
+        if first == last:
+            return [(int(first), slice(None))]
+        segment = segments_of(batch.event_ms, edges)
+        return [(int(each), segment == each) for each in np.unique(segment)]
+
+
+def concordant_or_none(blocks: Blocks) -> Floats:
+    """Concordant pairs within each block; 0 where no histogram is kept."""
+    return concordant(blocks.hist) if blocks.hist.shape[3] else np.zeros((2, len(blocks.keys)))
+
+
+def _fine_blocks(event_ms: Ints) -> tuple[Ints, Ints]:
+    """Keys of the finest blocks, rising, and each row's place among them."""
+    keys = event_ms // BLOCK_WIDTHS_MS[0]
+    first, last = int(keys.min()), int(keys.max())
+    if last - first >= _NARROW:
+        fine, place = np.unique(keys, return_inverse=True)
+        return fine, place.astype(np.int64)
+    there = np.bincount(keys - first, minlength=last - first + 1) > 0
+    return np.flatnonzero(there) + first, (np.cumsum(there) - 1)[keys - first]
+
+
+def _like(array: NDArray[np.generic], model: NDArray[T], free: int | None = None) -> NDArray[T]:
+    """The array, if it has the model's type and, but for one axis, its shape."""
+    shapes = [tuple(n for at, n in enumerate(each.shape) if at != free) for each in (array, model)]
+    if array.dtype != model.dtype or array.ndim != model.ndim or shapes[0] != shapes[1]:
+        raise ValueError(f"{array.dtype} of shape {array.shape} where {model.dtype} of {model.shape} belongs")
+    return array.astype(model.dtype)

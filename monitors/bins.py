@@ -1,4 +1,4 @@
-"""Score bins, frozen once per version and task from the first scores of event time.
+"""Score bins and units, frozen once per version and task from the first scores of event time.
 
 Half of the edges are quantiles, half are even in logit up to p = .9975: quantiles alone fail when a storm puts every
 score into the top bin, a fixed grid fails when a candidate changes its scale.
@@ -6,6 +6,7 @@ score into the top bin, a fixed grid fails when a candidate changes its scale.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,9 +36,39 @@ class Bins:
         even = expit(np.linspace(logit(max(start, _BOTTOM)), logit(_TOP), BINS_OVERALL - 1 - half))
         return cls(np.sort(np.concatenate([quantiles, even])))
 
+    @classmethod
+    def quantiles(cls, values: Floats) -> Bins:
+        """Edges from a sample of numbers that are no probabilities."""
+        return cls(np.quantile(values, np.arange(1, BINS_OVERALL) / BINS_OVERALL))
+
     def of(self, scores: Floats) -> Ints:
         """The bin of each score, 0 to BINS_OVERALL - 1; a score on an edge belongs to the bin above it."""
         return np.searchsorted(self.edges, scores, side="right").astype(np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What is frozen of a task: bins of the baseline's and of the candidate's scores, and units of a regression.
+
+    `unit`: a power of two at least as large as 99 % of the values and predictions: sums are of multiples of it;
+    `spread`: standard deviation of the baseline's predictions. Both 1 for probabilities."""
+
+    a: Bins
+    b: Bins
+    unit: float = 1.0
+    spread: float = 1.0
+
+    @classmethod
+    def of_probabilities(cls, a: Floats, b: Floats) -> Frame:
+        return cls(Bins.freeze(a), Bins.freeze(b))
+
+    @classmethod
+    def of_numbers(cls, a: Floats, b: Floats, y: Floats) -> Frame:
+        """`y`: values, NaN where they are not known."""
+        sizes = np.abs(np.concatenate([a, b, y]))
+        large = float(np.quantile(sizes[np.isfinite(sizes)], 0.99))
+        unit = 2.0 ** math.ceil(math.log2(large)) if large > 0 else 1.0
+        return cls(Bins.quantiles(a), Bins.quantiles(b), unit, float(np.sort(a).std()) or unit)
 
 
 def coarser(bins: Ints, count: int) -> Ints:

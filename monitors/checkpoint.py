@@ -1,4 +1,8 @@
-"""The state of an `Assessor` in one npz file: arrays and one JSON header, no pickle. Replaced as a whole."""
+"""The state of an `Assessor`, and of the input checks beside it, in one file without pickle. Replaced as a whole.
+
+Format 2: SHA-256 (hex) of the rest, a line feed, and arrays as in `monitors.statefile`; those of the input checks have
+names that begin with "inputs/".
+"""
 
 from __future__ import annotations
 
@@ -8,45 +12,36 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from monitors.accumulation import Accumulation, under
+from monitors.accumulation_state import under
 from monitors.accumulators import State
 from monitors.assess import Assessor
-from monitors.verdicts import Latch
+from monitors.statefile import digest_of, pack, unpack
 from serinus.evidence import METHOD, WorkItem
 
 FORMAT = 2
-_PACK_FROM = 4_096
+_DIGEST_BYTES = 64
 
 
 class Header(msgspec.Struct, frozen=True):
-    """What is neither accumulated nor an array."""
+    """What a checkpoint says of itself; `item`: JSON."""
 
     format: int
     method: str
     item: str
-    replay: bool
-    violated: list[str]
-    culprits: list[str]
-    last_tick_ms: int | None
 
 
-def save(assessor: Assessor, path: Path) -> None:
-    """Write the state and the last tick that is in it, in one durable replacement of the file."""
-    header = Header(
-        format=FORMAT,
-        method=METHOD,
-        item=assessor.item.model_dump_json(exclude={"last_tick_ms"}),
-        replay=assessor.replay,
-        violated=sorted(assessor.latch.violated),
-        culprits=assessor.latch.culprits,
-        last_tick_ms=assessor.last_tick_ms,
-    )
+def save(assessor: Assessor, path: Path, inputs: State | None = None) -> None:
+    """Write the state and the last tick that is in it, in one durable replacement of the file. `inputs`: arrays of the
+    input checks."""
+    header = Header(FORMAT, METHOD, assessor.item.model_dump_json(exclude={"last_tick_ms"}))
     arrays: State = {"header": np.frombuffer(msgspec.json.encode(header), np.uint8)}
-    arrays |= {f"whole/{name}": array for name, array in assessor.whole.state().items()}
+    arrays |= {f"assessor/{name}": array for name, array in assessor.state().items()}
+    arrays |= {f"inputs/{name}": array for name, array in (inputs or {}).items()}
+    data = pack(arrays)
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_suffix(".new")
     with fresh.open("wb") as file:
-        np.savez(file, allow_pickle=False, **_packed(arrays))
+        file.write(digest_of(data).encode() + b"\n" + data)
         file.flush()
         os.fsync(file.fileno())
     fresh.replace(path)
@@ -55,38 +50,23 @@ def save(assessor: Assessor, path: Path) -> None:
 def load(path: Path) -> Assessor:
     """The assessor as it was saved; it goes on bit by bit as if it had never stopped.
 
-    Raises ValueError when the file is of another format or method, OSError or KeyError when it is damaged."""
-    with np.load(path, allow_pickle=False) as file:
-        arrays = _unpacked({name: file[name] for name in file.files})
+    Raises ValueError when the file is of another format or method, OSError, ValueError or KeyError when it is
+    damaged."""
+    arrays = _arrays(path)
     header = msgspec.json.decode(arrays["header"].tobytes(), type=Header)
     if header.format != FORMAT or header.method != METHOD:
         raise ValueError(f"{path} is of format {header.format} and method {header.method}")
-    item = WorkItem.model_validate_json(header.item)
-    assessor = Assessor(item, header.replay)
-    assessor.whole = Accumulation.of_state(item, under(arrays, "whole/"), replay=header.replay)
-    assessor.latch = Latch(set(header.violated), header.culprits)
-    assessor.last_tick_ms = header.last_tick_ms
-    return assessor
+    return Assessor.of_state(WorkItem.model_validate_json(header.item), under(arrays, "assessor/"))
 
 
-def _packed(arrays: State) -> State:
-    """Large arrays that are mostly 0 as (shape, places, values)."""
-    packed: State = {}
-    for name, array in arrays.items():
-        places = np.flatnonzero(array) if array.size >= _PACK_FROM else None
-        if places is None or len(places) > array.size // 4:
-            packed[name] = array
-        else:
-            packed |= {f"{name}@shape": np.array(array.shape), f"{name}@at": places.astype(np.int32)}
-            packed[f"{name}@values"] = array.ravel()[places]
-    return packed
+def inputs_of(path: Path) -> State:
+    """The arrays of the input checks that were saved beside; none where there were none. Raises like `load`."""
+    return under(_arrays(path), "inputs/")
 
 
-def _unpacked(packed: State) -> State:
-    arrays = {name: array for name, array in packed.items() if "@" not in name}
-    for name in (key.removesuffix("@shape") for key in packed if key.endswith("@shape")):
-        values = packed[f"{name}@values"]
-        whole = np.zeros(tuple(int(n) for n in packed[f"{name}@shape"]), values.dtype)
-        whole.ravel()[packed[f"{name}@at"]] = values
-        arrays[name] = whole
-    return arrays
+def _arrays(path: Path) -> State:
+    data = path.read_bytes()
+    digest, rest = data[:_DIGEST_BYTES], data[_DIGEST_BYTES + 1 :]
+    if digest != digest_of(rest).encode():
+        raise ValueError(f"{path} is damaged, or of an older format")
+    return unpack(rest)

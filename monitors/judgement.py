@@ -1,4 +1,4 @@
-"""From contrasts to e-values and intervals, for many cells at once."""
+"""From contrasts to e-values and intervals, for many cells and windows at once."""
 
 from __future__ import annotations
 
@@ -9,16 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monitors.metrics import Reading
-from monitors.sequential import (
-    CALIBRATION_TAUS,
-    DIFFERENCE_TAUS,
-    LOG_E_CAP,
-    critical_z,
-    log_e,
-    normal_from_t,
-    shown,
-    t_from_normal,
-)
+from monitors.sequential import LOG_E_CAP, critical_z, log_e, normal_from_t, shown, t_from_normal
 
 Floats = NDArray[np.float64]
 
@@ -29,9 +20,10 @@ _SUREST_Z = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """e-values against "no worse than the margin" and against "worse than the margin"; the estimate's interval."""
+    """`violated`: e-values against "no worse than the margin", from the start and since each restart, shape (R,);
+    `e_satisfied`: against "worse than the margin", from the start; the estimate from the start and its interval."""
 
-    e_violated: float
+    violated: Floats
     e_satisfied: float
     estimate: float
     low: float
@@ -39,20 +31,40 @@ class Judged:
 
 
 def judge(readings: Sequence[tuple[Reading, float]], alpha: float) -> list[Judged]:
-    """Judge each (reading, margin on the scale of its contrasts). A reading of two contrasts is a calibration.
+    """Judge each (reading, margin on the scale of its contrasts).
 
-    The interval has level 1 - alpha at all looks together, half on each side; a calibration's is a little wider."""
+    The interval has level 1 - alpha at all looks together, half on each side; a two-sided metric's is a little wider.
+    Of a metric with several sides and contrasts: violated needs all contrasts of a side (their minimum tests the union
+    of the nulls), and is the mean over the sides; satisfied needs every side, of which any contrast would do."""
+    if not readings:
+        return []
     entries = [_entries(reading, margin) for reading, margin in readings]
-    flat = np.array([row for rows in entries for row in rows], dtype=np.float64).reshape(-1, 7)
+    flat = np.concatenate([each.reshape(-1, 7) for each in entries])
     log_violated, log_satisfied = log_e_values(flat)
-    halves = half_widths(flat, alpha)
-    judged, at = [], 0
-    for rows in entries:
-        part = slice(at, at + len(rows))
-        at += len(rows)
-        single = len(rows) == 1
-        combine = _difference if single else _two_sided_ratio
-        judged.append(combine(flat[part, 0], halves[part], shown(log_violated[part]), shown(log_satisfied[part])))
+    violated, satisfied = shown(log_violated), shown(log_satisfied)
+    first = np.concatenate([np.ravel(_from_start(each.shape[:3])) for each in entries])
+    bounds = np.repeat(
+        [4.0 if reading.two_sided else 2.0 for reading, _ in readings], [e[..., 0, 0].size for e in entries]
+    )
+    halves = half_widths(flat[first], alpha, bounds)
+    judged, at, start = [], 0, 0
+    for (reading, _), each in zip(readings, entries, strict=True):
+        shape, size = each.shape[:3], each[..., 0].size
+        part = slice(at, at + size)
+        at += size
+        e = np.where(reading.ready, violated[part].reshape(shape).min(axis=1).mean(axis=0), 0.0)
+        value = each[:, :, 0, 0]
+        half = halves[start : start + value.size].reshape(value.shape)
+        start += value.size
+        judged.append(
+            Judged(
+                violated=e,
+                e_satisfied=float(satisfied[part].reshape(shape)[:, :, 0].mean(axis=1).min()),
+                estimate=float(value.min(axis=1).max()),
+                low=float((value - half).min(axis=1).max()),
+                high=float((value + half).min(axis=1).max()),
+            )
+        )
     return judged
 
 
@@ -72,40 +84,31 @@ def log_e_values(entries: Floats) -> tuple[Floats, Floats]:
     return np.where(same, -np.inf, violated), np.where(same, LOG_E_CAP, satisfied)
 
 
-def half_widths(entries: Floats, alpha: float) -> Floats:
-    """Distance from the value to the margins at which the e-value reaches the level's limit, shape (n,)."""
+def half_widths(entries: Floats, alpha: float, bounds: Floats) -> Floats:
+    """Distance from the value to the margins at which the e-value reaches the level's limit, shape (n,). `bounds`: how
+    many must hold at once, shape (n,)."""
     variance, nu, taus = np.maximum(entries[:, 2], NIL_VARIANCE), np.maximum(entries[:, 3], 1), entries[:, 4:]
-    sides = np.where(taus[:, 0] == CALIBRATION_TAUS[0], 4.0, 2.0)  # bounds that must hold at once
-    z = critical_z(1 / variance, taus, np.log(sides / alpha))
+    z = critical_z(1 / variance, taus, np.log(bounds / alpha))
     return np.asarray(t_from_normal(z, nu) * np.sqrt(variance))
 
 
-def _entries(reading: Reading, margin: float) -> list[tuple[float, ...]]:
-    if len(reading.contrasts) == 1:
-        only = reading.contrasts[0]
-        return [(only.value, margin, only.variance, only.nu, *DIFFERENCE_TAUS)]
-    return [
-        (sign * each.value, margin, each.variance, each.nu, *CALIBRATION_TAUS)
-        for sign in (1, -1)
-        for each in reading.contrasts
-    ]
+def _entries(reading: Reading, margin: float) -> Floats:
+    """Rows for `log_e_values`, shape (sides, s, R, 7); a window within its burn-in gets harmless ones."""
+    signs = (1.0, -1.0) if reading.two_sided else (1.0,)
+    table = np.empty((len(signs), *reading.value.shape, 7))
+    value, variance = np.where(reading.ready, reading.value, 0.0), np.where(reading.ready, reading.variance, 1.0)
+    for at, sign in enumerate(signs):
+        table[at, ..., 0], table[at, ..., 1], table[at, ..., 2], table[at, ..., 3] = (
+            sign * value,
+            margin,
+            variance,
+            reading.nu,
+        )
+    table[..., 4:] = reading.taus
+    return table
 
 
-def _difference(value: Floats, half: Floats, violated: Floats, satisfied: Floats) -> Judged:
-    estimate, width = float(value[0]), float(half[0])
-    return Judged(float(violated[0]), float(satisfied[0]), estimate, estimate - width, estimate + width)
-
-
-def _two_sided_ratio(value: Floats, half: Floats, violated: Floats, satisfied: Floats) -> Judged:
-    """|log r_B| - |log r_A| from its four parts: over-prediction (two), under-prediction (two).
-
-    Violated: a side needs both of its parts (their minimum tests the union of the nulls); the mean over the sides.
-    Satisfied: neither side may be worse (minimum over sides); within a side either part would do (mean)."""
-    sides = (slice(0, 2), slice(2, 4))
-    return Judged(
-        e_violated=float(np.mean([violated[side].min() for side in sides])),
-        e_satisfied=float(min(satisfied[side].mean() for side in sides)),
-        estimate=float(max(value[side].min() for side in sides)),
-        low=float(max((value - half)[side].min() for side in sides)),
-        high=float(max((value + half)[side].min() for side in sides)),
-    )
+def _from_start(shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    chosen = np.zeros(shape, np.bool_)
+    chosen[..., 0] = True
+    return chosen

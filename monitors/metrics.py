@@ -1,7 +1,8 @@
 """What a cell says of a metric: contrasts with their variance, over the groups that are shaken together.
 
 Delete-one-group jackknife for the AUC (pairing, clusters and bins at once), its linear form for the ratios of sums.
-Paired and unpaired streams go through the same code: a group is left out on both sides.
+Paired and unpaired streams go through the same code: a group is left out on both sides. All windows at once: shapes
+end with R, the windows of `monitors.windows`, of which the first is from the start.
 """
 
 from __future__ import annotations
@@ -12,12 +13,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from monitors.accumulators import Cell
-from monitors.groupings import LOSS, Grouping, N, P, Y
+from monitors.groupings import LOSS, SQ, N, P, Y
+from monitors.sequential import CALIBRATION_TAUS, DIFFERENCE_TAUS
+from monitors.windows import Groups, Windows
+from serinus.sla import Metric
 
 Floats = NDArray[np.float64]
-VarianceOver = Callable[[Grouping], Floats]
-"""Variance of each of a metric's contrasts, shape (s,), with the groups of one grouping left out in turn."""
+Mask = NDArray[np.bool_]
+Influence = Callable[[Floats], Floats]
+"""Sums of groups, shape (R or 1, 2, C, G) -> what each adds to each of a metric's contrasts, shape (s, R, G)."""
 
 MIN_POSITIVES, MIN_GROUPS, MIN_BLOCKS = 30, 15, 5
 FIRST_DAYS_FACTOR = 16.0
@@ -26,36 +30,21 @@ _LEAST_SUM = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
-class Contrast:
-    """One difference between candidate and baseline; positive is worse. `nu`: degrees of freedom of `variance`."""
-
-    value: float
-    variance: float
-    nu: float
-
-
-@dataclass(frozen=True, slots=True)
 class Reading:
-    """A metric of a cell: its contrasts, and each side's own value (AUC, r = sum p / sum y, mean log-loss)."""
+    """A metric of a cell. `value`, `variance`, `nu` (degrees of freedom): of its contrasts, candidate against baseline,
+    positive is worse, shape (s, R); `ready`: windows past their burn-in, shape (R,).
 
-    contrasts: tuple[Contrast, ...]
+    `two_sided`: too low is as bad as too high. Bad is a side of which all contrasts are beyond the margin.
+    `baseline`, `candidate`: each side's own value, from the start."""
+
+    value: Floats
+    variance: Floats
+    nu: Floats
+    ready: Mask
+    taus: tuple[float, float, float]
+    two_sided: bool
     baseline: float
     candidate: float
-
-
-def missing(cell: Cell) -> str:
-    """What the burn-in still lacks, in words; empty when it is over."""
-    positives, rows = cell.sums[:, Y].min(), cell.sums[:, N].min()
-    negatives = (cell.sums[:, N] - cell.sums[:, Y]).min()
-    if not rows:
-        return "no mature label yet"
-    if positives < MIN_POSITIVES:
-        return f"{positives:.0f} positives, {MIN_POSITIVES} needed"
-    if negatives < MIN_POSITIVES:
-        return f"{negatives:.0f} negatives, {MIN_POSITIVES} needed"
-    if (groups := cell.groupings[0].positive_groups) < MIN_GROUPS:
-        return f"positives in {groups} groups of users, {MIN_GROUPS} needed"
-    return ""
 
 
 def auc(counts: Floats) -> Floats:
@@ -65,99 +54,210 @@ def auc(counts: Floats) -> Floats:
     return np.asarray(pairs / (negatives.sum(axis=-1) * positives.sum(axis=-1)))
 
 
-@dataclass(frozen=True, slots=True)
-class Ranks:
-    """Of pooled histograms, shape (2, 2, K): for each bin, the negatives below it and the positives above it (its own
-    count half), shape (2, K, 1); concordant pairs, positives and negatives, shape (2, 1)."""
-
-    below: Floats
-    above: Floats
-    pairs: Floats
-    positives: Floats
-    negatives: Floats
-
-    @classmethod
-    def of(cls, pooled: Floats) -> Ranks:
-        negatives, positives = pooled[:, 0], pooled[:, 1]
-        n1, n0 = positives.sum(axis=1, keepdims=True), negatives.sum(axis=1, keepdims=True)
-        below = negatives.cumsum(axis=1) - negatives / 2
-        above = n1 - positives.cumsum(axis=1) + positives / 2
-        return cls(below[:, :, None], above[:, :, None], (positives * below).sum(axis=1, keepdims=True), n1, n0)
-
-
-def auc_without_each(grouping: Grouping, ranks: Ranks) -> Floats:
-    """AUC of both sides with each group left out, shape (2, G). `ranks`: of all groups, in the grouping's bins."""
-    hist, sums = grouping.hist, grouping.sums
-    lost = (hist[:, 1] @ ranks.below + hist[:, 0] @ ranks.above)[:, :, 0] - grouping.own
-    left = (ranks.positives - sums[:, Y]) * (ranks.negatives - (sums[:, N] - sums[:, Y]))
-    whole = ranks.pairs / (ranks.positives * ranks.negatives) * np.ones_like(left)
-    return np.asarray(np.divide(ranks.pairs - lost, left, out=whole, where=left > 0))
+def auc_without_each(groups: Groups, pooled: Floats) -> Floats:
+    """AUC of both sides with each group left out, shape (R, 2, G). `pooled`: of all, shape (R, 2, 2, K), in the groups'
+    bins. What a pair in two groups adds is counted from `pooled`, what a pair within a group adds is `own`."""
+    negatives, positives = pooled[:, :, 0], pooled[:, :, 1]
+    n1, n0 = positives.sum(axis=2)[:, :, None], negatives.sum(axis=2)[:, :, None]
+    below = negatives.cumsum(axis=2) - negatives / 2
+    above = n1 - positives.cumsum(axis=2) + positives / 2
+    pairs = (positives * below).sum(axis=2)[:, :, None]
+    of_negatives, of_positives = groups.hist[:, :, 0], groups.hist[:, :, 1]
+    if len(groups.hist) == len(pooled) > 1:
+        lost = (of_positives @ below[..., None] + of_negatives @ above[..., None])[..., 0]
+    else:  # the same groups in every window: one product for all
+        lost = (of_positives[0] @ below.transpose(1, 2, 0) + of_negatives[0] @ above.transpose(1, 2, 0)).transpose(
+            2, 0, 1
+        )
+    lost = lost - groups.own
+    left = (n1 - of_positives.sum(axis=3)) * (n0 - of_negatives.sum(axis=3))
+    whole = pairs / (n1 * n0) * np.ones_like(left)
+    return np.asarray(np.divide(pairs - lost, left, out=whole, where=left > 0))
 
 
-def auc_difference(cell: Cell) -> Reading:
+def auc_difference(windows: Windows) -> Reading:
     """AUC baseline - AUC candidate."""
-    values = auc(cell.pooled)
-    ranks = {bins: Ranks.of(_joined(cell.pooled, bins)) for bins in {g.bins for g in cell.groupings}}
+    values = auc(windows.pooled)
+    coarse = windows.users.hist.sum(axis=3)
 
-    def variance(grouping: Grouping) -> Floats:
-        without = auc_without_each(grouping, ranks[grouping.bins])
-        delta = (without[0] - without[1])[grouping.held]
-        return np.array([(len(delta) - 1) / len(delta) * np.square(delta - delta.mean()).sum()])
+    def variance(groups: Groups) -> Floats:
+        without = auc_without_each(groups, coarse)
+        held = groups.held
+        count = held.sum(axis=1)
+        delta = (without[:, 0] - without[:, 1]) * held
+        centred = (delta - delta.sum(axis=1, keepdims=True) / count[:, None]) * held
+        return np.asarray(((count - 1) / count * np.square(centred).sum(axis=1))[None])
 
-    contrasts = _contrasts(np.array([values[0] - values[1]]), cell, variance)
-    return Reading(contrasts, float(values[0]), float(values[1]))
+    return _reading(windows, (values[:, 0] - values[:, 1])[None], variance, values[0], labelled=True)
 
 
-def calibration(cell: Cell) -> Reading:
+def calibration(windows: Windows) -> Reading:
     """With r = sum p / sum y: log r_B - log r_A (labels cancel when paired) and log r_B + log r_A."""
-    predicted = np.maximum(cell.sums[:, P], _LEAST_SUM)
-    log_r = np.log(predicted) - np.log(cell.sums[:, Y])
+    log_r, influence = _log_ratios(windows)
+    values = np.stack([log_r[:, 1] - log_r[:, 0], log_r[:, 1] + log_r[:, 0]])
 
-    def variance(grouping: Grouping) -> Floats:
-        sums = grouping.sums[:, :, grouping.held]
-        influence = sums[:, P] / predicted[:, None] - sums[:, Y] / cell.sums[:, Y, None]
-        each = np.stack([influence[1] - influence[0], influence[1] + influence[0]])
-        return _linear_jackknife(each)
+    def both(sums: Floats) -> Floats:
+        each = influence(sums)
+        return np.stack([each[:, 1] - each[:, 0], each[:, 1] + each[:, 0]])
 
-    contrasts = _contrasts(np.array([log_r[1] - log_r[0], log_r[1] + log_r[0]]), cell, variance)
-    return Reading(contrasts, float(np.exp(log_r[0])), float(np.exp(log_r[1])))
+    return _reading(windows, values, _linear(both), np.exp(log_r[0]), labelled=True, two_sided=True)
 
 
-def log_loss(cell: Cell) -> Reading:
-    """Relative excess of the mean log-loss."""
-    mean = cell.sums[:, LOSS] / cell.sums[:, N]
-    ratio = mean[1] / mean[0]
+def early_ratio(windows: Windows) -> Reading:
+    """log r_B - log r_A on labels that came early, whose r alone say nothing: any change counts."""
+    log_r, influence = _log_ratios(windows)
 
-    def variance(grouping: Grouping) -> Floats:
-        sums = grouping.sums[:, :, grouping.held]
-        influence = sums[:, LOSS] / cell.sums[:, LOSS, None] - sums[:, N] / cell.sums[:, N, None]
-        return _linear_jackknife(ratio * (influence[1] - influence[0])[None])
+    def change(sums: Floats) -> Floats:
+        each = influence(sums)
+        return (each[:, 1] - each[:, 0])[None]
 
-    return Reading(_contrasts(np.array([ratio - 1]), cell, variance), float(mean[0]), float(mean[1]))
-
-
-def _contrasts(values: Floats, cell: Cell, variance: VarianceOver) -> tuple[Contrast, ...]:
-    """The largest variance over the groupings that may speak, for each value."""
-    users, *times = cell.groupings
-    found = [(variance(users), users.positive_groups - 1)]
-    ready = [g for g in times if not g.dropped and g.positive_groups >= MIN_BLOCKS]
-    if ready:
-        found += [(variance(grouping), grouping.positive_groups - 1) for grouping in ready]
-    else:
-        found = [(FIRST_DAYS_FACTOR * found[0][0], found[0][1])]
-    table = np.stack([each for each, _ in found])
-    widest = table.argmax(axis=0)
-    return tuple(
-        Contrast(float(value), float(table[at, i]), float(found[at][1]))
-        for i, (value, at) in enumerate(zip(values, widest, strict=True))
-    )
+    values = (log_r[:, 1] - log_r[:, 0])[None]
+    return _reading(windows, values, _linear(change), np.exp(log_r[0]), labelled=True, two_sided=True)
 
 
-def _linear_jackknife(influence: Floats) -> Floats:
-    """Variance of statistics whose influence adds up to 0 over the groups, shape (s, G) -> (s,)."""
-    groups = influence.shape[1]
-    return np.asarray(groups / max(groups - 1, 1) * np.square(influence).sum(axis=1))
+def mean_loss(windows: Windows, *, labelled: bool) -> Reading:
+    """Relative excess of the mean loss."""
+    totals = windows.totals
+    mean = totals[:, :, LOSS] / totals[:, :, N]
+    ratio = mean[:, 1] / mean[:, 0]
+
+    def influence(sums: Floats) -> Floats:
+        each = sums[:, :, LOSS] / totals[:, :, LOSS, None] - sums[:, :, N] / totals[:, :, N, None]
+        return (ratio[:, None] * (each[:, 1] - each[:, 0]))[None]
+
+    return _reading(windows, (ratio - 1)[None], _linear(influence), mean[0], labelled=labelled, taus=DIFFERENCE_TAUS)
 
 
-def _joined(pooled: Floats, bins: int) -> Floats:
-    return np.asarray(pooled.reshape(2, 2, bins, -1).sum(axis=3))
+def top1(windows: Windows) -> Reading:
+    """Share of right answers, baseline - candidate."""
+    totals = windows.totals
+    share = totals[:, :, Y] / totals[:, :, N]
+
+    def influence(sums: Floats) -> Floats:
+        each = (sums[:, :, Y] - share[:, :, None] * sums[:, :, N]) / totals[:, :, N, None]
+        return (each[:, 0] - each[:, 1])[None]
+
+    values = (share[:, 0] - share[:, 1])[None]
+    return _reading(windows, values, _linear(influence), share[0], labelled=True)
+
+
+def bias(windows: Windows) -> Reading:
+    """Mean error b in units of the baseline's root mean square error: b_B - b_A and b_B + b_A, as for calibration."""
+    totals = windows.totals
+    scale = np.sqrt(totals[:, 0, LOSS] / totals[:, 0, N])
+    error = (totals[:, :, P] - totals[:, :, Y]) / totals[:, :, N] / scale[:, None]
+    values = np.stack([error[:, 1] - error[:, 0], error[:, 1] + error[:, 0]])
+
+    def influence(sums: Floats) -> Floats:
+        rows = sums[:, :, N] / totals[:, :, N, None]
+        off = (sums[:, :, P] - sums[:, :, Y]) / totals[:, :, N, None] / scale[:, None, None]
+        drift = (sums[:, 0, LOSS] / totals[:, 0, LOSS, None] - rows[:, 0])[:, None] / 2
+        each = off - error[:, :, None] * (rows + drift)
+        return np.stack([each[:, 1] - each[:, 0], each[:, 1] + each[:, 0]])
+
+    return _reading(windows, values, _linear(influence), error[0], labelled=False, two_sided=True)
+
+
+def shift(windows: Windows) -> Reading:
+    """log of the ratio of mean predictions, candidate to baseline; too low is as bad as too high."""
+    totals = windows.totals
+    mean = totals[:, :, P] / totals[:, :, N]
+
+    def influence(sums: Floats) -> Floats:
+        each = sums[:, :, P] / totals[:, :, P, None] - sums[:, :, N] / totals[:, :, N, None]
+        return (each[:, 1] - each[:, 0])[None]
+
+    values = np.log(mean[:, 1] / mean[:, 0])[None]
+    return _reading(windows, values, _linear(influence), mean[0], labelled=False, two_sided=True)
+
+
+def agreement(windows: Windows) -> Reading:
+    """Root mean square of the difference in logits, or of a regression in spreads of the baseline's predictions."""
+    squares, rows = windows.totals[:, 1, SQ], windows.totals[:, 1, N]
+    size = np.sqrt(squares / rows)
+
+    def influence(sums: Floats) -> Floats:
+        each = sums[:, 1, SQ] - np.square(size)[:, None] * sums[:, 1, N]
+        return np.asarray(each / np.maximum(2 * size * rows, _LEAST_SUM)[:, None])[None]
+
+    own = np.array([0.0, size[0]])
+    return _reading(windows, size[None], _linear(influence), own, labelled=False, taus=CALIBRATION_TAUS)
+
+
+def read(metric: Metric, windows: Windows, *, probabilities: bool) -> Reading:
+    """The reading of a metric that is tested. `probabilities`: the losses are of labels 0 and 1."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        if metric in ("log_loss", "loss"):
+            return mean_loss(windows, labelled=probabilities)
+        return _READINGS[metric](windows)
+
+
+_READINGS: dict[Metric, Callable[[Windows], Reading]] = {
+    "auc": auc_difference,
+    "early_auc": auc_difference,
+    "calibration": calibration,
+    "early_ratio": early_ratio,
+    "top1": top1,
+    "bias": bias,
+    "shift": shift,
+    "agreement": agreement,
+}
+BY_ROWS: frozenset[Metric] = frozenset({"loss", "bias", "shift", "agreement", "psi", "js"})
+"""Metrics whose burn-in counts rows, for they have no positives."""
+
+
+def burnt_in(windows: Windows, *, labelled: bool) -> Mask:
+    """Windows with enough of everything, shape (R,)."""
+    groups = windows.users.with_events(Y if labelled else N)
+    return np.asarray((windows.events(labelled=labelled) >= MIN_POSITIVES) & (groups >= MIN_GROUPS))
+
+
+def _log_ratios(windows: Windows) -> tuple[Floats, Influence]:
+    """log (sum p / sum y) of both sides, shape (R, 2), and its influence, shape (R, 2, G)."""
+    predicted = np.maximum(windows.totals[:, :, P], _LEAST_SUM)
+    positives = windows.totals[:, :, Y]
+
+    def influence(sums: Floats) -> Floats:
+        return np.asarray(sums[:, :, P] / predicted[:, :, None] - sums[:, :, Y] / positives[:, :, None])
+
+    return np.log(predicted) - np.log(positives), influence
+
+
+def _linear(influence: Influence) -> Callable[[Groups], Floats]:
+    """The jackknife of statistics whose influence adds up to 0 over the groups."""
+
+    def variance(groups: Groups) -> Floats:
+        count = groups.held.sum(axis=1)
+        squares = np.square(influence(groups.sums) * groups.held).sum(axis=2)
+        return np.asarray(count / np.maximum(count - 1, 1) * squares)
+
+    return variance
+
+
+def _reading(
+    windows: Windows,
+    value: Floats,
+    variance: Callable[[Groups], Floats],
+    own: Floats,
+    *,
+    labelled: bool,
+    two_sided: bool = False,
+    taus: tuple[float, float, float] | None = None,
+) -> Reading:
+    """Each contrast with the largest variance over the groupings that may speak."""
+    column = Y if labelled else N
+    by_user, free = variance(windows.users), windows.users.with_events(column)
+    blocks = [groups.with_events(column) for groups in windows.times]
+    speaks = [found >= MIN_BLOCKS for found in blocks]
+    timed = np.any(speaks, axis=0) if speaks else np.zeros(len(free), np.bool_)
+    table = [np.where(timed, by_user, FIRST_DAYS_FACTOR * by_user)]
+    table += [
+        np.where(may, variance(groups), -np.inf) for may, groups in zip(speaks, windows.times, strict=True) if may.any()
+    ]
+    freedom = [free, *(found for may, found in zip(speaks, blocks, strict=True) if may.any())]
+    widest = np.argmax(table, axis=0)
+    chosen = np.take_along_axis(np.stack(table), widest[None], axis=0)[0]
+    nu = np.take_along_axis(np.stack(freedom)[:, None], widest[None], axis=0)[0] - 1
+    ready = burnt_in(windows, labelled=labelled) & np.isfinite(value).all(axis=0) & np.isfinite(chosen).all(axis=0)
+    scale = taus or (CALIBRATION_TAUS if two_sided else DIFFERENCE_TAUS)
+    return Reading(value, chosen, nu, ready, scale, two_sided, float(own[0]), float(own[1]))

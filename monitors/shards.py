@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from monitors.accumulation import Accumulation
-from monitors.bins import Bins
+from monitors.accumulation import Accumulation, FrameKey
+from monitors.bins import Frame
 from monitors.follower import read_tick
 from monitors.log import CACHED_ROWS, LogReader
 from monitors.portion import Portion
@@ -51,7 +51,7 @@ class Shard:
     readers: OrderedDict[tuple[str, tuple[str, ...], int], LogReader] = field(default_factory=OrderedDict)
 
     def part(
-        self, item: WorkItem, replay: bool, bins: dict[str, tuple[Bins, Bins]], previous_ms: int, tick_ms: int
+        self, item: WorkItem, replay: bool, bins: dict[FrameKey, Frame], previous_ms: int, tick_ms: int
     ) -> Accumulation:
         """What its rows add at one tick. Raises OSError."""
         part = Accumulation(item, replay, bins=bins)
@@ -135,7 +135,7 @@ class _Actor:
         self._shard = Shard(Path(log), number, of)
 
     def part(
-        self, shared: tuple[WorkItem, bool, dict[str, tuple[Bins, Bins]]], previous_ms: int, tick_ms: int
+        self, shared: tuple[WorkItem, bool, dict[FrameKey, Frame]], previous_ms: int, tick_ms: int
     ) -> Accumulation:
         return self._shard.part(*shared, previous_ms, tick_ms)
 

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from monitors.accumulation import Accumulation
+from monitors.accumulation_state import state_of
 from monitors.assess import Assessor
 from monitors.follower import Follower
 from monitors.portion import Portion
@@ -99,7 +100,7 @@ class Here:
 
 
 def same_state(one: Assessor, other: Assessor) -> None:
-    mine, theirs = one.whole.state(), other.whole.state()
+    mine, theirs = state_of(one.whole), state_of(other.whole)
     assert mine.keys() == theirs.keys()
     for name in mine:
         np.testing.assert_array_equal(mine[name], theirs[name], err_msg=name)
