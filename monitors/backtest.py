@@ -31,7 +31,7 @@ from monitors.job_child import Progress
 from monitors.log import LogReader
 from monitors.plan_params import PastParams
 from monitors.rehearsal import DAY_MS, Cast, Past, Rehearsal
-from monitors.survey import LEAST_PAIRS, PRIOR_CORRELATION, Survey, complete_to, item_of, survey
+from monitors.survey import LEAST_PAIRS, PRIOR_CORRELATION, Survey, closed, complete_to, item_of, survey
 from serinus.errors import BadInput
 from serinus.evidence import Evidence
 from serinus.jobs import Job
@@ -95,12 +95,14 @@ def run(job: Job, log: Path, state: Path, progress: Progress) -> dict[str, Any]:
     except ValidationError as error:
         first = error.errors()[0]
         raise BadInput(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    model = params.sla.model
+    end_ms = complete_to(log, model, params.watermark_ms, int(time.time() * 1000))
+    if end_ms is None:
+        raise BadInput(f"nothing is known of the labels of {model}: nobody has said how far they are")
+    reader = LogReader(log, model, params.sla.slice_features)
+    params = params.model_copy(update={"sla": closed(params.sla, reader, end_ms)})
     sla = _sla(params)
     injections = [parse(text, sla) for text in params.inject]
-    end_ms = complete_to(log, sla.model, params.watermark_ms, int(time.time() * 1000))
-    if end_ms is None:
-        raise BadInput(f"nothing is known of the labels of {sla.model}: nobody has said how far they are")
-    reader = LogReader(log, sla.model, sla.slice_features)
     pasts = tuple(Past(each.id, each.baseline, each.candidate) for each in params.rollouts)
     window = (end_ms - int(params.weeks * 7 * DAY_MS), end_ms)
     seen = survey(reader, sla, window, pasts, lambda done, said: progress(SURVEYED * done, said))

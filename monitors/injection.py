@@ -11,6 +11,7 @@ from monitors.rehearsal import Damage
 from monitors.survey import Survey
 from serinus.errors import BadInput
 from serinus.sla import Sla
+from serinus.slices import OTHER
 
 __all__ = ["Injection", "damages_of", "parse"]
 
@@ -44,12 +45,13 @@ def parse(text: str, sla: Sla) -> Injection:
     where: tuple[str, str] | None = None
     for part in rest:
         name, equals, value = part.partition("=")
-        if equals and name in sla.slice_features and value in sla.slice_lists.get(name, ()):
+        listed = sla.slice_lists.get(name)
+        if equals and name in sla.slice_features and value != OTHER and (listed is None or value in listed):
             where = (name, value)
         elif not equals and name in sla.tasks:
             task = name
         else:
-            known = f"the tasks are {sorted(sla.tasks)}, the slices {sorted(sla.slices)}"
+            known = f"the tasks are {sorted(sla.tasks)}, the slices {sorted(sla.slice_features)}"
             raise BadInput(f"{text!r}: {part!r} is neither a task nor a value of a slice", known)
     return Injection(text, metric, size, task, where)
 

@@ -22,7 +22,7 @@ from monitors.planning import SHOCKS
 from monitors.rehearsal import DAY_MS
 from monitors.room import LIMIT_BYTES, room_of
 from monitors.shares import shares_of
-from monitors.survey import SliceSurvey, Survey, complete_to, item_of, survey
+from monitors.survey import SliceSurvey, Survey, closed, complete_to, item_of, survey
 from serinus.errors import BadInput
 from serinus.jobs import Job
 from serinus.sla import HOLDING, SHOWN, Sla
@@ -39,23 +39,25 @@ def run(job: Job, log: Path, state: Path, progress: Progress) -> dict[str, Any]:
     except ValidationError as error:
         first = error.errors()[0]
         raise BadInput(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
-    seen = _surveyed(params, log, progress)
+    sla, seen = _surveyed(params, log, progress)
     if params.per_day is None and (seen is None or not seen.answers):
         raise BadInput(
             f"nothing of {job.model} is logged in the last {params.days:g} days",
             "say what to expect: `serinus plan MODEL --per-day 100000 --base-rate 0.02`",
         )
-    return plan_of(params, seen)
+    return plan_of(params.model_copy(update={"sla": sla}), seen)
 
 
-def _surveyed(params: PlanParams, log: Path, progress: Progress) -> Survey | None:
+def _surveyed(params: PlanParams, log: Path, progress: Progress) -> tuple[Sla, Survey | None]:
+    """The SLA with all slices named, and what the logs say, if they are to be asked and known of."""
     model = params.sla.model
     end_ms = complete_to(log, model, params.watermark_ms, int(time.time() * 1000))
     if params.per_day is not None or end_ms is None:
-        return None
+        return params.sla, None
     reader = LogReader(log, model, params.sla.slice_features, cached_rows=200_000)
     window = (end_ms - int(params.days * DAY_MS), end_ms)
-    return survey(reader, params.sla, window, params.pasts, progress)
+    sla = closed(params.sla, reader, end_ms)
+    return sla, survey(reader, sla, window, params.pasts, progress)
 
 
 def plan_of(params: PlanParams, seen: Survey | None) -> dict[str, Any]:

@@ -15,11 +15,12 @@ from monitors.job_child import Progress
 from monitors.log import LogReader
 from monitors.rehearsal import BASELINE, CANDIDATE, DAY_MS, ROLLOUT, Cast, Past, Rehearsal
 from monitors.rows import Scored
+from monitors.slices import resolved
 from monitors.watermark import Watermark, read_marks
 from serinus.evidence import WorkItem
 from serinus.sla import Sla
 
-__all__ = ["PRIOR_CORRELATION", "SliceSurvey", "Survey", "TaskSurvey", "complete_to", "item_of", "survey"]
+__all__ = ["PRIOR_CORRELATION", "SliceSurvey", "Survey", "TaskSurvey", "closed", "complete_to", "item_of", "survey"]
 
 Floats = NDArray[np.float64]
 
@@ -90,6 +91,11 @@ def item_of(sla: Sla, start_ms: int, alpha: float | None = None) -> WorkItem:
         started_event_ms=start_ms,
         shadow=sla.rollout.shadow_bp > 0,
     )
+
+
+def closed(sla: Sla, reader: LogReader, at_ms: int) -> Sla:
+    """The SLA with the values of its open slices, as the log has them before `at_ms`."""
+    return resolved(item_of(sla, at_ms), reader, at_ms).sla
 
 
 def complete_to(log: Path, model: str, told_ms: int | None, now_ms: int) -> int | None:

@@ -18,7 +18,7 @@ from monitors.columns import CANARY, CONTROL, SHADOW
 from monitors.injection import damages_of, parse
 from monitors.log import LogReader
 from monitors.rehearsal import BASELINE, CANDIDATE, DAY_MS, Cast, Damage, Past, Rehearsal
-from monitors.survey import auc_of, survey
+from monitors.survey import auc_of, closed, survey
 from serinus.errors import BadInput
 from serinus.ids import uuid7
 from serinus.jobs import Job
@@ -31,7 +31,7 @@ END = START + DAYS * DAY_MS
 SLA = {
     "model": "ads",
     "tasks": {"click": {"label_window_s": 3600, "absent": "negative"}},
-    "slices": {"country": ["BR", "DE"]},
+    "slices": {"country": "auto"},
     "tick_s": 21_600,
     "freeze_scores": 500,
 }
@@ -160,7 +160,7 @@ def test_a_rehearsal_is_the_same_however_it_is_cut(reader: LogReader) -> None:
 
 
 def test_the_damage_is_as_large_as_it_was_asked_for(reader: LogReader) -> None:
-    sla = Sla.model_validate(SLA)
+    sla = closed(Sla.model_validate(SLA), reader, END)
     seen = survey(reader, sla, (START, END), (), quiet)
     task = seen.tasks["click"]
     assert task.auc == pytest.approx(roc_auc_score(task.y, task.p))
