@@ -13,7 +13,7 @@ import msgspec
 
 from monitors import checkpoint
 from monitors.assess import Assessor
-from monitors.join import Due, combine, horizons, join_exposed, join_mature
+from monitors.join import Due, combine, early_horizons, horizons, join_answers, join_early, join_mature
 from monitors.log import LogReader
 from monitors.rows import Tick
 from serinus.errors import BadInput
@@ -35,13 +35,15 @@ def read_tick(item: WorkItem, reader: LogReader, previous_ms: int, tick_ms: int)
         labels, worse = reader.labels(*due)
         parts.append(join_mature(item, tasks, Due(predictions, labels, reader.words), tick_ms))
         broken |= {*bad, *worse}
+    for wait_s, tasks in early_horizons(item.sla).items():
+        due = (previous_ms - wait_s * 1000, tick_ms - wait_s * 1000)
+        predictions, bad = reader.predictions(*due)
+        labels, worse = reader.labels(*due)
+        parts.append(join_early(item, tasks, Due(predictions, labels, reader.words), tick_ms))
+        broken |= {*bad, *worse}
     answered, bad = reader.predictions(previous_ms, tick_ms)
-    exposed = join_exposed(item, answered, reader.words)
-    seen = {
-        "answers": answered.answers,
-        "answers_lost": reader.lost(previous_ms, tick_ms),
-    }
-    return combine(tick_ms, parts, exposed, tuple(sorted(broken | set(bad))), seen)
+    answers = join_answers(item, answered, reader.words)
+    return combine(tick_ms, parts, answers, tuple(sorted(broken | set(bad))), reader.lost(previous_ms, tick_ms))
 
 
 @dataclass(slots=True)

@@ -1,32 +1,37 @@
-"""The join of one tick: mature predictions with their labels, by (id, index). Pure.
+"""The join of one tick: predictions with their labels, by (id, index), as of an age. Pure.
 
 The result depends on the set of rows only: not on their order, on the number of files, or on rows that came twice.
+
+A row enters with weight 1 also where only a share of the entities is recorded: which ones, a hash of its own says, so
+what is compared are the same entities in both arms at any moment. Where that share changes while a rollout runs, later
+rows stand for more, or fewer, of the traffic than earlier ones: no difference is biased by that, but the average
+over time is another one, so rows are counted by the share they were recorded at.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from monitors.columns import CANARY, CONTROL, NO_LABELS, Labels, Predictions, Words
-from monitors.keys import matched, numbered, ordered
-from monitors.losses import NONE, judged, valid_labels
+from monitors.columns import CANARY, NO_LABELS, SHADOW, Labels, Predictions, Words
+from monitors.outcomes import Outcomes
+from monitors.prepared import Prepared
 from monitors.rows import Exposed, Scored, Tick
-from monitors.slices import places_of
 from serinus.evidence import Stream, WorkItem
-from serinus.sla import Sla
-from serinus.tasks import TaskKind
+from serinus.sla import EARLY, HOLDING, Sla
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Mask = NDArray[np.bool_]
+Streams = dict[tuple[Stream, str], tuple[Scored, Scored]]
 
 MINUTE_MS = 60_000
+MOST_SHARES = 8
+STREAMS: tuple[Stream, Stream] = ("shadow", "canary")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,186 +44,154 @@ class Due:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """Labels by key, shape (keys,): 0., 1. or NaN; what was counted on the way."""
+class Answers:
+    """What needs no label: `exposed`, `unlabelled` and `counts` of a `Tick`."""
 
-    y: Floats
-    counts: Counter[str]
+    exposed: dict[str, Exposed] = field(default_factory=dict)
+    unlabelled: Streams = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
 
 
 def horizons(sla: Sla) -> dict[int, tuple[str, ...]]:
     """Seconds until labels are mature -> the tasks for which that is so."""
-    waits: dict[int, list[str]] = {}
-    for task in sla.tasks:
-        waits.setdefault(sla.horizon_s(task), []).append(task)
-    return {wait: tuple(tasks) for wait, tasks in sorted(waits.items())}
+    return _by_wait({task: sla.horizon_s(task) for task in sla.tasks})
+
+
+def early_horizons(sla: Sla) -> dict[int, tuple[str, ...]]:
+    """Seconds until early labels count -> the tasks that have some cell that looks at them."""
+    looked = {cell.task for cell in sla.cells() if cell.metric in EARLY}
+    waits = {task: spec.early_window_s for task, spec in sla.tasks.items() if task in looked}
+    return _by_wait({task: wait for task, wait in waits.items() if wait is not None})
 
 
 def join_mature(item: WorkItem, tasks: Iterable[str], due: Due, tick_ms: int) -> Tick:
     """Rows of `tasks`, which have one horizon, that become mature at `tick_ms`.
 
     A row is dropped where its label is missing (`absent: unlabelled`) or its condition (`given`) does not hold."""
-    mine = due.predictions.take(due.predictions.rollout == due.words.known(item.rollout))
-    seen = due.labels.take(due.labels.known_ms < tick_ms)
-    keys, of_row, of_label = _keys(mine, seen)
-    event_ms = np.zeros(keys, np.int64)
-    event_ms[of_row] = mine.event_ms
-    event_ms[of_label] = seen.event_ms
-    places = places_of(mine.slices, mine.entity, item.sla, due.words)
-    labelled = _Labelled(item.sla, seen, of_label, event_ms, due.words)
-    streams: dict[tuple[Stream, str], tuple[Scored, Scored]] = {}
+    rows, outcomes = _prepared(item, due)
+    streams: Streams = {}
+    counts: Counter[str] = Counter()
+    seen: dict[tuple[str, int], int] = {}
+    for task in tasks:
+        outcome = outcomes.of(task, item.sla.tasks[task].label_window_s)
+        seen |= {(task, hour): labels for hour, labels in outcome.seen.items()}
+        counts += outcome.counts
+        wanted, known = outcomes.wanted(task), np.isfinite(outcome.y)
+        used, found, lacking = _joined(rows, task, outcome.y, known & wanted)
+        streams |= found
+        counts["labels_of_unknown_class"] += lacking
+        counts["labels_used"] += int((wanted & known)[used].sum())
+        counts["rows_unlabelled"] += int((wanted & ~known)[used].sum())
+        counts["rows_without_condition"] += int((~wanted)[used].sum())
+        if task == next(iter(item.sla.tasks)):
+            counts["labels_unknown_task"] += outcomes.unknown_tasks()
+    return Tick(tick_ms, streams, {}, dict(+counts), _first_of(streams), labels_seen=seen)
+
+
+def join_early(item: WorkItem, tasks: Iterable[str], due: Due, tick_ms: int) -> Tick:
+    """Rows of `tasks`, whose early window is one, that reach that age at `tick_ms`, with what was known then."""
+    rows, outcomes = _prepared(item, due)
+    streams: Streams = {}
     counts: Counter[str] = Counter()
     for task in tasks:
-        outcome = labelled.outcome(task)
-        rows = _ordered(mine, of_row, mine.task == due.words.known(task))
-        rows = rows[np.isfinite(mine.value[rows])]
-        sides = _paired(item, mine, of_row, rows), _arms(item, mine, of_row, rows)
-        used = np.zeros(keys, np.bool_)
-        used[np.concatenate([of_row[side] for pair in sides for side in pair])] = True
-        wanted = labelled.wanted(task)
-        known = np.isfinite(outcome.y) & wanted
-        counts += outcome.counts
-        counts["labels_used"] += int(known[used].sum())
-        counts["rows_unlabelled"] += int((wanted & ~np.isfinite(outcome.y))[used].sum())
-        counts["rows_without_condition"] += int((~wanted)[used].sum())
-        names: tuple[Stream, Stream] = ("shadow", "canary")
-        for stream, pair in zip(names, sides, strict=True):
-            kind = item.sla.tasks[task].kind
-            chosen = [side[known[of_row[side]]] for side in pair]
-            a, b = (_scored(kind, mine, side, outcome.y[of_row[side]], places) for side in chosen)
-            streams[stream, task], lacking = _sound(a, b, paired=stream == "shadow")
-            if lacking:
-                counts["labels_of_unknown_class"] += lacking
-    firsts = [side.event_ms.min() for pair in streams.values() for side in pair if len(side)]
-    return Tick(tick_ms, streams, {}, dict(counts), int(min(firsts)) if firsts else None)
+        window_s = item.sla.tasks[task].early_window_s or 0
+        outcome = outcomes.of(task, window_s)
+        good = np.isfinite(outcome.y) & outcomes.wanted(task, window_s)
+        used, found, _ = _joined(rows, task, outcome.y, good)
+        streams |= found
+        counts["early_labels_used"] += int(good[used].sum())
+    return Tick(tick_ms, {}, {}, dict(+counts), _first_of(streams), early=streams)
+
+
+def join_answers(item: WorkItem, predictions: Predictions, words: Words) -> Answers:
+    """Answers that were given, and rows that both versions scored, whatever will become known about them.
+
+    A row that was asked twice failed, or was slow, if it once did. `unlabelled`: of tasks with a cell that wants it."""
+    rows = Prepared.of(item, predictions, NO_LABELS, words)
+    wanted = {cell.task for cell in item.sla.cells() if cell.metric in HOLDING | {"psi", "js"}}
+    exposed, unlabelled = {}, Streams()
+    for task, spec in item.sla.tasks.items():
+        at = rows.of_task(task)
+        exposed[task] = _exposed(rows, at)
+        if task in wanted:
+            unknown = np.full(rows.keys, np.nan)
+            for stream, pair in zip(STREAMS, (rows.paired(at), rows.arms(at)), strict=True):
+                unlabelled[stream, task], _ = rows.sides(spec.kind, pair, unknown, paired=stream == "shadow")
+    live = predictions.take(predictions.arm != SHADOW)
+    return Answers(exposed, unlabelled, {"answers": live.answers, **_recorded(live)})
 
 
 def join_exposed(item: WorkItem, predictions: Predictions, words: Words) -> dict[str, Exposed]:
-    """Per task, the answers of the two arms that are compared; a row that was asked twice failed if it once did."""
-    mine = predictions.take(predictions.rollout == words.known(item.rollout))
-    _, of_row, _ = _keys(mine, NO_LABELS)
-    places = places_of(mine.slices, mine.entity, item.sla, words)
-    exposed = {}
-    for task in item.sla.tasks:
-        chosen = mine.task == words.known(task)
-        chosen &= ((mine.arm == CANARY) & (mine.version == item.candidate)) | (
-            (mine.arm == CONTROL) & (mine.version == item.baseline)
-        )
-        rows = _ordered(mine, of_row, chosen, failed_first=True)
-        rows = _first(rows, of_row)
-        minute = mine.event_ms[rows] // MINUTE_MS
-        exposed[task] = Exposed(mine.entity[rows], minute, mine.arm[rows] == CANARY, mine.failed[rows], places[rows])
-    return exposed
+    """Per task, the answers of the two arms that are compared."""
+    return join_answers(item, predictions, words).exposed
 
 
-def combine(
-    tick_ms: int,
-    parts: Iterable[Tick],
-    exposed: dict[str, Exposed],
-    corrupt: tuple[str, ...],
-    counted: dict[str, int] | None = None,
-) -> Tick:
-    """One tick of the parts that have different horizons. `counted`: what is counted besides."""
-    streams: dict[tuple[Stream, str], tuple[Scored, Scored]] = {}
-    counts: Counter[str] = Counter(counted)
+def combine(tick_ms: int, parts: Iterable[Tick], answers: Answers, corrupt: tuple[str, ...], lost: int = 0) -> Tick:
+    """One tick of the parts that have different horizons. `lost`: answers that could not be recorded."""
+    counts: Counter[str] = Counter({**answers.counts, "answers_lost": lost})
+    whole = Tick(tick_ms, {}, answers.exposed, {}, None, corrupt, unlabelled=answers.unlabelled)
     firsts = []
     for part in parts:
-        streams |= part.streams
+        whole.streams.update(part.streams)
+        whole.early.update(part.early)
+        whole.labels_seen.update(part.labels_seen)
         counts += Counter(part.counts)
         firsts += [part.first_event_ms] if part.first_event_ms is not None else []
-    return Tick(tick_ms, streams, exposed, dict(counts), min(firsts, default=None), corrupt)
+    return replace(whole, counts=dict(counts), first_event_ms=min(firsts, default=None))
 
 
-def _keys(predictions: Predictions, labels: Labels) -> tuple[int, Ints, Ints]:
-    """How many distinct (id, index) there are, and the number of each prediction's and of each label's."""
-    columns = ("high", "low", "index")
-    both = (np.concatenate([getattr(predictions, name), getattr(labels, name)]) for name in columns)
-    count, number = numbered(*both)
-    return count, number[: len(predictions)], number[len(predictions) :]
+def _by_wait(wait_s: dict[str, int]) -> dict[int, tuple[str, ...]]:
+    waits: dict[int, list[str]] = {}
+    for task, wait in wait_s.items():
+        waits.setdefault(wait, []).append(task)
+    return {wait: tuple(tasks) for wait, tasks in sorted(waits.items())}
 
 
-@dataclass(frozen=True, slots=True)
-class _Labelled:
-    """Visible labels with the number of each one's key (`key`), and the event time of every key."""
-
-    sla: Sla
-    labels: Labels
-    key: Ints
-    event_ms: Ints
-    words: Words
-
-    def outcome(self, task: str) -> Outcome:
-        """The label of each key known within the task's window: the earliest (ties: the smaller value) wins."""
-        spec, labels, counts = self.sla.tasks[task], self.labels, Counter[str]()
-        mine = np.flatnonzero(labels.task == self.words.known(task))
-        valid = valid_labels(spec.kind, labels.value[mine])
-        counts["labels_invalid"] = int((~valid).sum())
-        mine = mine[valid]
-        order = np.lexsort((labels.value[mine], labels.known_ms[mine], self.key[mine]))
-        first = _first(mine[order], self.key)
-        late = labels.known_ms[first] > self.event_ms[self.key[first]] + spec.label_window_s * 1000
-        counts["labels_late"] = int(late.sum())
-        y = np.full(len(self.event_ms), 0.0 if spec.absent == "negative" else np.nan)
-        y[self.key[first[~late]]] = labels.value[first[~late]]
-        return Outcome(y, counts)
-
-    def wanted(self, task: str) -> Mask:
-        """Keys for which the task's condition (`given`) holds."""
-        given = self.sla.tasks[task].given_task
-        if given is None:
-            return np.ones(len(self.event_ms), np.bool_)
-        return np.asarray(self.outcome(given[0]).y == given[1])
+def _prepared(item: WorkItem, due: Due) -> tuple[Prepared, Outcomes]:
+    rows = Prepared.of(item, due.predictions, due.labels, due.words)
+    return rows, Outcomes(item.sla, due.labels, rows.label_key, rows.keys, rows.answered, due.words)
 
 
-def _paired(item: WorkItem, rows: Predictions, of_row: Ints, order: Ints) -> tuple[Ints, Ints]:
-    """Rows that both versions scored, whichever arm they came by."""
-    clean = order[~rows.failed[order]]
-    a, b = (_first(clean[rows.version[clean] == version], of_row) for version in (item.baseline, item.candidate))
-    return matched(a, b, of_row, int(of_row.max(initial=-1)) + 1)
+def _joined(rows: Prepared, task: str, y: Floats, good: Mask) -> tuple[Mask, Streams, int]:
+    """Which keys either stream has; both, of the keys that are `good`; labels of classes that a model lacks."""
+    at, used = rows.of_task(task), np.zeros(rows.keys, np.bool_)
+    streams: Streams = {}
+    lacking = 0
+    for stream, pair in zip(STREAMS, (rows.paired(at), rows.arms(at)), strict=True):
+        for side in pair:
+            used[rows.key[side]] = True
+        a, b = (side[good[rows.key[side]]] for side in pair)
+        kind = rows.item.sla.tasks[task].kind
+        streams[stream, task], lost = rows.sides(kind, (a, b), y, paired=stream == "shadow")
+        lacking += lost
+    return used, streams, lacking
 
 
-def _arms(item: WorkItem, rows: Predictions, of_row: Ints, order: Ints) -> tuple[Ints, Ints]:
-    """Control and canary, with whatever answered: by the intention to treat."""
-    meant = ((rows.arm == CONTROL) & (rows.version == item.baseline)) | (
-        (rows.arm == CANARY) & (rows.version == item.candidate)
-    )
-    kept = _first(order[meant[order]], of_row)
-    return kept[rows.arm[kept] == CONTROL], kept[rows.arm[kept] == CANARY]
+def _exposed(rows: Prepared, at: Ints) -> Exposed:
+    at = rows.meant(at)
+    all_, key = rows.rows, rows.key[at]
+    chosen = rows.one_of_each(at)
+    limit_ms, by_key = rows.item.sla.latency_ms, np.zeros((2, rows.keys), np.bool_)
+    by_key[0, key[all_.failed[at] | ~np.isfinite(all_.value[at])]] = True
+    if limit_ms is not None:
+        by_key[1, key[all_.latency_us[at] > limit_ms * 1000]] = True
+    failed, slow = by_key[:, rows.key[chosen]]
+    minute = all_.event_ms[chosen] // MINUTE_MS
+    canary, places = all_.arm[chosen] == CANARY, rows.places(chosen)
+    return Exposed(all_.entity[chosen], minute, canary, failed, places, slow if limit_ms is not None else slow[:0])
 
 
-def _ordered(rows: Predictions, of_row: Ints, chosen: Mask, *, failed_first: bool = False) -> Ints:
-    """The chosen rows in an order that only their content gives: by key, then arm, ...
-
-    Of one row of each version, one of them a shadow's, no order is asked for."""
-
-    def doubtful(at: Ints) -> Mask:
-        version, live = rows.version[at], rows.arm[at] <= CANARY
-        return np.asarray((version[1:] == version[:-1]) | (live[1:] & live[:-1]))
-
-    def minor(at: Ints) -> list[NDArray[Any]]:
-        failed = rows.failed[at] ^ failed_first
-        first = (rows.arm[at], failed) if failed_first else (failed, rows.arm[at])
-        return [*rows.slices[at].T, rows.entity[at], rows.value[at], *first]
-
-    return ordered(np.flatnonzero(chosen), of_row, doubtful, minor)
+def _recorded(live: Predictions) -> dict[str, int]:
+    """Answers by the share of entities that was recorded, where that was not all; by the most frequent shares."""
+    if (live.recorded == 1).all():
+        return {}
+    shares = np.unique(live.recorded)
+    counts = {f"answers_at_share:{share:.4g}": live.take(live.recorded == share).answers for share in shares.tolist()}
+    most = sorted(counts.items(), key=lambda each: (-each[1], each[0]))
+    rest = sum(count for _, count in most[MOST_SHARES:])
+    return {**dict(most[:MOST_SHARES]), **({"answers_at_share:other": rest} if rest else {})}
 
 
-def _first(ordered: Ints, key: Ints) -> Ints:
-    """The first of each key, of rows ordered by key."""
-    keys = key[ordered]
-    return np.asarray(ordered[np.append(True, keys[1:] != keys[:-1])[: len(keys)]])
-
-
-def _scored(kind: TaskKind, rows: Predictions, at: Ints, label: Floats, places: Ints) -> Scored:
-    y, p, loss = judged(kind, label, rows.value[at], rows.shares_of(at) if kind == "multiclass" else NONE)
-    return Scored(rows.event_ms[at], rows.entity[at], y, p, places[at], loss)
-
-
-def _sound(a: Scored, b: Scored, *, paired: bool) -> tuple[tuple[Scored, Scored], int]:
-    """Both sides without the rows whose label is a class that the model lacks (where `paired`: one of the models), and
-    how many rows that were."""
-    fine_a, fine_b = np.isfinite(a.p), np.isfinite(b.p)
-    if paired:
-        fine_a = fine_b = fine_a & fine_b
-    lacking = int((~fine_a).sum()) + (0 if paired else int((~fine_b).sum()))
-    return ((a.take(fine_a), b.take(fine_b)) if lacking else (a, b)), lacking
+def _first_of(streams: Streams) -> int | None:
+    firsts = [side.event_ms.min() for pair in streams.values() for side in pair if len(side)]
+    return int(min(firsts)) if firsts else None

@@ -71,3 +71,31 @@ def matched(a: Ints, b: Ints, key: Ints, keys: int) -> tuple[Ints, Ints]:
     found = place[key[b]]
     both = found >= 0
     return found[both], b[both]
+
+
+def first_of_each(count: int, key: Ints, order: Callable[[Ints], list[NDArray[Any]]]) -> Ints:
+    """For each key the place in `key` of its first entry, -1 where it has none, shape (count,).
+
+    `order(places)`: columns that decide which entry of several is the first, the first column most."""
+    slot = np.full(count, -1, np.int64)
+    slot[key] = np.arange(len(key))
+    clash = slot[key] != np.arange(len(key))
+    if clash.any():
+        several = np.zeros(count, np.bool_)
+        several[key[clash]] = True
+        some = np.flatnonzero(several[key])
+        some = some[np.lexsort((*reversed(order(some)), key[some]))]
+        first = np.append(True, key[some][1:] != key[some][:-1])
+        slot[key[some[first]]] = some[first]
+    return slot
+
+
+def runs_of(columns: list[NDArray[Any]]) -> tuple[Ints, Ints]:
+    """Runs of rows that are equal in all columns: the first row of each, and the run of each row."""
+    if not len(columns[0]):
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    change = np.ones(len(columns[0]), np.bool_)
+    change[1:] = False
+    for column in columns:
+        change[1:] |= column[1:] != column[:-1]
+    return np.flatnonzero(change), np.cumsum(change) - 1

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from monitors.join import Due, combine, horizons, join_mature
+from monitors.join import Answers, Due, combine, horizons, join_mature
 from monitors.log import LogReader
 from monitors.packages import executor_of, inputs_read
 from monitors.population import Population, differences
@@ -169,7 +169,7 @@ class Replay:
             _as_replay(join_mature(item, tasks, Due(scored, labels, words), end_ms + wait_s * 1000))
             for wait_s, tasks in horizons(item.sla).items()
         ]
-        return combine(end_ms, parts, {}, tuple(sorted({*broken, *bad, *worse})))
+        return combine(end_ms, parts, Answers(), tuple(sorted({*broken, *bad, *worse})))
 
 
 def _as_replay(tick: Tick) -> Tick:

@@ -92,5 +92,7 @@ class Tick:
     """As `streams`, of all rows at the moment of their answer: y is NaN."""
     inputs: tuple[InputEvidence, ...] = ()
     """What the checks of the raw inputs say now."""
+    labels_seen: dict[tuple[str, int], int] = field(default_factory=dict)
+    """(task, hour of event time) -> distinct labels that were there when its rows became mature."""
     holds: tuple[str, ...] = ()
     """What else stops the ramp now, in words: label sources that are silent."""

@@ -1,0 +1,121 @@
+"""One rollout's rows of a due window, numbered by key, and which of them stand against which. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from monitors.columns import CANARY, CONTROL, Labels, Predictions, Words
+from monitors.keys import first_of_each, numbered, runs_of
+from monitors.losses import NONE, judged
+from monitors.rows import Scored
+from monitors.slices import places_of
+from serinus.evidence import WorkItem
+from serinus.tasks import TaskKind
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+Pair = tuple[Ints, Ints]
+
+
+@dataclass(slots=True)
+class Prepared:
+    """`rows`: of the rollout; `key`: the number of each one's key, `label_key`: of each label's; `keys`: how many there
+    are; `answered`: keys that have a prediction, of whatever rollout, shape (keys,)."""
+
+    item: WorkItem
+    rows: Predictions
+    words: Words
+    keys: int
+    key: Ints
+    label_key: Ints
+    answered: Mask
+    _places: tuple[Ints, Ints] | None = None
+
+    @classmethod
+    def of(cls, item: WorkItem, predictions: Predictions, labels: Labels, words: Words) -> Prepared:
+        names = ("high", "low", "index")
+        columns = [np.concatenate([getattr(predictions, name), getattr(labels, name)]) for name in names]
+        keys, number = numbered(columns[0], columns[1], columns[2])
+        of_row, of_label = number[: len(predictions)], number[len(predictions) :]
+        answered = np.zeros(keys, np.bool_)
+        answered[of_row] = True
+        mine = predictions.rollout == words.known(item.rollout)
+        if not mine.all():
+            predictions, of_row = predictions.take(mine), of_row[mine]
+        return cls(item, predictions, words, keys, of_row, of_label, answered)
+
+    def of_task(self, task: str) -> Ints:
+        return np.flatnonzero(self.rows.task == self.words.known(task))
+
+    def paired(self, at: Ints) -> Pair:
+        """Of rows `at`, the keys that both versions scored, whichever arm they came by: a row of each version."""
+        rows = self.rows
+        at = at[np.isfinite(rows.value[at]) & ~rows.failed[at]]
+        versions = (self.item.baseline, self.item.candidate)
+        a, b = (self._chosen(at[rows.version[at] == version]) for version in versions)
+        both = (a >= 0) & (b >= 0)
+        return a[both], b[both]
+
+    def arms(self, at: Ints) -> Pair:
+        """Of rows `at`, control and canary, with whatever answered: by the intention to treat."""
+        at = self.meant(at)
+        at = at[np.isfinite(self.rows.value[at])]
+        if not len(at):
+            return at, at
+        chosen = self.one_of_each(at)
+        canary = self.rows.arm[chosen] == CANARY
+        return chosen[~canary], chosen[canary]
+
+    def meant(self, at: Ints) -> Ints:
+        """Those of rows `at` that the canary or the control arm was to answer, by the version that was meant to."""
+        arm, version = self.rows.arm[at], self.rows.version[at]
+        control = (arm == CONTROL) & (version == self.item.baseline)
+        return at[control | ((arm == CANARY) & (version == self.item.candidate))]
+
+    def one_of_each(self, at: Ints) -> Ints:
+        """One of rows `at` for each key, in the order of the keys."""
+        chosen = self._chosen(at)
+        return chosen[chosen >= 0]
+
+    def sides(self, kind: TaskKind, pair: Pair, label: Floats, *, paired: bool) -> tuple[tuple[Scored, Scored], int]:
+        """Both sides with their labels (by key), without the rows whose label is a class that the model lacks (where
+        `paired`: one of the models); and how many rows that were."""
+        a, b = (self._scored(kind, side, label[self.key[side]]) for side in pair)
+        fine_a, fine_b = np.isfinite(a.p), np.isfinite(b.p)
+        if paired:
+            fine_a = fine_b = fine_a & fine_b
+        lacking = int((~fine_a).sum()) + (0 if paired else int((~fine_b).sum()))
+        return ((a.take(fine_a), b.take(fine_b)) if lacking else (a, b)), lacking
+
+    def places(self, at: Ints) -> Ints:
+        """The place of rows `at` in each slice of the SLA, shape (len(at), slices)."""
+        if self._places is None:
+            rows = self.rows
+            first, run = runs_of([rows.high, rows.low, rows.index, rows.entity, *rows.slices.T])
+            found = places_of(rows.slices[first], rows.entity[first], self.item.sla, self.words)
+            self._places = found, run  # a row's scores of several tasks follow each other: looked up once
+        found, run = self._places
+        return np.asarray(found[run[at]])
+
+    def _chosen(self, at: Ints) -> Ints:
+        """One of rows `at` for each key, shape (keys,), -1 where there is none; which one, its content says."""
+        rows = self.rows
+
+        def content(some: Ints) -> list[NDArray[Any]]:
+            which = at[some]
+            plain = (rows.arm, rows.failed, rows.value, rows.entity, *rows.slices.T)
+            return [*(column[which] for column in plain), *rows.shares_of(which).T]
+
+        found = first_of_each(self.keys, self.key[at], content)
+        return np.where(found >= 0, at[found], -1) if len(at) else found
+
+    def _scored(self, kind: TaskKind, at: Ints, label: Floats) -> Scored:
+        rows = self.rows
+        shares = rows.shares_of(at) if kind == "multiclass" else NONE
+        y, p, loss = judged(kind, label, rows.value[at], shares)
+        return Scored(rows.event_ms[at], rows.entity[at], y, p, self.places(at), loss)
