@@ -1,11 +1,11 @@
-# make demo | test | check | bench; each makes .venv first, and again only when what is pinned has changed.
+# make demo | test | check | bench | simulate; each makes .venv first, and again only when what is pinned has changed.
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 TESTS ?= tests
 PLACES := $(wildcard serinus serving monitors controller deploy examples benchmarks tests)
 
-.PHONY: demo test check bench format clean
+.PHONY: demo test check bench simulate format clean
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
@@ -15,6 +15,7 @@ help:
 	@echo "make test    all tests (TESTS=tests/serving for some)"
 	@echo "make check   ruff, mypy, import-linter"
 	@echo "make bench   how fast it is, next to other servers (QUICK=1 for few rounds, BENCH=FOLDER for the data)"
+	@echo "make simulate  how often verdicts are wrong and how soon right (QUICK=1, JOBS=2, SIMULATE=FILE for the data)"
 	@echo "make .venv   only the environment; PYTHON=python3.12 to choose the interpreter"
 
 .PHONY: .venv
@@ -46,9 +47,12 @@ check: $(INSTALLED)
 bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(if $(BENCH),--json $(BENCH))
 
+simulate: $(INSTALLED)
+	$(BIN)/python -m benchmarks.simulations $(if $(QUICK),--quick) $(if $(JOBS),--jobs $(JOBS)) $(if $(SIMULATE),--json $(SIMULATE))
+
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix $(PLACES)
 	$(BIN)/ruff format $(PLACES)
 
 clean:
-	rm -rf .venv benchmarks/.peers .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
+	rm -rf .venv benchmarks/.peers benchmarks/.simulations .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build

@@ -76,19 +76,15 @@ class Crowd:
     def _task(
         self, rng: np.random.Generator, user: Ints, hour: Ints, bad: NDArray[np.bool_]
     ) -> tuple[Floats, Floats, Floats]:
-        n, days = len(user), self.hours // 24 + 1
+        n, day, days = len(user), hour // 24, self.hours // 24 + 1
         feature = self.base + rng.normal(size=n) * 1.2
-        moved = rng.normal(size=self.hours)[hour] + rng.normal(size=days)[hour // 24]
+        moved = rng.normal(size=self.hours)[hour] + rng.normal(size=days)[day]
         truth = feature + rng.normal(size=self.users)[user] * self.taste + moved * self.shock
         y = (rng.random(n) < expit(truth)).astype(np.float64)
         sides = []
         for worse in (0.0, self.worse):
-            err = (
-                rng.normal(size=self.users)[user]
-                + rng.normal(size=self.hours)[hour]
-                + rng.normal(size=days)[hour // 24]
-            )
-            slope = 1 + self.err * rng.normal(size=days)[hour // 24]
+            err = rng.normal(size=self.users)[user] + rng.normal(size=self.hours)[hour] + rng.normal(size=days)[day]
+            slope = 1 + self.err * rng.normal(size=days)[day]
             size = self.noise + np.where(bad, worse, 0.0)
             sides.append(expit(feature * slope + err * self.err + rng.normal(size=n) * size))
         if self.scale != 1:
@@ -111,7 +107,7 @@ class Drawn:
 
 
 def ticks(drawn: Drawn, sla: Sla, streams: tuple[Stream, ...] = ("shadow",)) -> Iterator[Tick]:
-    """The rows that are mature at each tick. In the canary's stream each side has its own users; answers come with it."""
+    """The rows that are mature at each tick. In the canary's stream each side has its own users."""
     step, names = sla.tick_s * 1000, list(sla.tasks)
     last = int(drawn.event_ms[-1]) + max(sla.horizon_s(name) for name in names) * 1000 + step
     for tick_ms in range(START_MS + step, last - last % step + 1, step):

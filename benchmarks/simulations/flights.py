@@ -67,8 +67,8 @@ TICK_S = 21_600
 
 def starts(first: str, last: str, count: int) -> list[str]:
     """Dates, evenly spread."""
-    ends = np.array([first, last], "datetime64[D]").astype(np.int64)
-    return [str(np.datetime64(int(day), "D")) for day in np.linspace(*ends, count).round()]
+    begin, end = (int(np.datetime64(date, "D").astype(np.int64)) for date in (first, last))
+    return [str(np.datetime64(int(day), "D")) for day in np.linspace(begin, end, count).round()]
 
 
 def trials(*, quick: bool) -> list[Trial]:

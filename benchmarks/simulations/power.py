@@ -1,5 +1,6 @@
-"""How many positives until one cell is rolled back, where nothing but chance moves: rows drawn one by one, 2 % positives,
-an AUC of .80 against one that is worse by the margin and `excess` more. The cell is alone and has all of alpha."""
+"""How many positives until one cell is rolled back, where nothing but chance moves: rows drawn one by one, 2 %
+positives, an AUC of .80 against one that is worse by the margin and `excess` more. The cell is alone and has all of
+alpha."""
 
 from __future__ import annotations
 
@@ -15,6 +16,7 @@ from benchmarks.report import Table
 from benchmarks.simulations.crowd import HOUR_MS, START_MS, Drawn, ticks
 from benchmarks.simulations.trial import Outcome, Trial, item_of, roll
 from monitors.rows import Tick
+from serinus.evidence import Stream
 from serinus.sla import Sla
 
 __all__ = ["CASES", "run", "tables", "trials"]
@@ -67,7 +69,7 @@ def _ticks(size: Size, seed: int, sla: Sla) -> Iterator[Tick]:
         first, second = parts[0], parts[-1]
         for one, other in zip(ticks(first, sla, ("replay",)), ticks(second, sla, ("replay",)), strict=False):
             if one.tick_ms > START_MS + day * CHUNK_H * HOUR_MS:
-                key = ("replay", "click")
+                key: tuple[Stream, str] = ("replay", "click")
                 yield Tick(one.tick_ms, {key: (one.streams[key][0], other.streams[key][1])}, {}, {}, START_MS)
 
 

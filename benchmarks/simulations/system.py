@@ -1,4 +1,4 @@
-"""A whole system: three tasks, 18 slices, 66 cells in both streams, clustered users, shocks. Healthy and broken ones."""
+"""A whole system: three tasks, 18 slices, 66 cells in both streams, clustered users, shocks. Healthy and broken."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from serinus.sla import Sla
 
 __all__ = ["CASES", "run", "tables", "trials"]
 
-CALM = Crowd(hours=168, sessions=100.0, burst=2.0, users=4_000, slices=(10, 8), shock=0.2, err=0.05)
+CALM = Crowd(hours=168, sessions=50.0, burst=2.0, users=4_000, slices=(10, 8), shock=0.2, err=0.05)
 """Users cluster, and days move a little: what the page's figures were simulated on is calmer than real traffic."""
 CASES: dict[str, tuple[Crowd, int | None]] = {
     "healthy": (CALM, None),
@@ -28,7 +28,7 @@ CASES: dict[str, tuple[Crowd, int | None]] = {
 
 
 def trials(*, quick: bool) -> list[Trial]:
-    counts = [2] * len(CASES) if quick else [100, 30, 30, 30, 30]
+    counts = [2] * len(CASES) if quick else [60, 20, 20, 20, 20]
     pairs = zip(CASES, counts, strict=True)
     return [Trial(suite="system", case=case, seed=seed) for case, count in pairs for seed in range(count)]
 
@@ -48,7 +48,7 @@ def system_sla() -> Sla:
             "model": "ads",
             "tasks": dict.fromkeys(("click", "like", "buy"), task),
             "slices": {"country": [f"c{at}" for at in range(10)], "device": [f"d{at}" for at in range(8)]},
-            "tick_s": 7_200,
+            "tick_s": 14_400,
             "freeze_scores": 1_000,
         }
     )

@@ -14,7 +14,7 @@ __all__ = ["Outcome", "Trial", "item_of", "roll"]
 
 
 class Trial(Word):
-    """`case`: what it shares with others; `seed`: what it does not; `start`: a date, where it is one of real traffic."""
+    """`case`: what it shares with others; `seed`: what it does not; `start`: a date of real traffic."""
 
     suite: str
     case: str
