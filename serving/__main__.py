@@ -125,7 +125,9 @@ def _machinery(settings: Settings, stop: threading.Event) -> Iterator[None]:
         serve.run(application(settings), name=APPLICATION, route_prefix="/")
         yield
     finally:
+        started = environment.descendants()
         _end(serve, ray)
+        environment.end(started)
         environment.end_leftovers(folder)
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -11,7 +11,7 @@ import resource
 import secrets
 import shutil
 import socket
-from collections.abc import MutableMapping
+from collections.abc import Iterable, MutableMapping
 from pathlib import Path
 
 import psutil
@@ -63,10 +63,21 @@ def end_leftovers(folder: Path) -> None:
         uses = any(word.startswith(prefix) or f"={prefix}" in word for word in words[1:])
         if uids and uids.real == os.getuid() and uses and Path(words[0]).name in DAEMONS:
             found.append(process)
-    for process in found:
+    end(found)
+
+
+def descendants() -> list[psutil.Process]:
+    """All that this process has started, whatever they call themselves now (Ray's agents change their titles)."""
+    return psutil.Process().children(recursive=True)
+
+
+def end(processes: Iterable[psutil.Process]) -> None:
+    """Kill those that still live; a process id that another one has by now is left alone."""
+    living = [process for process in processes if process.is_running()]
+    for process in living:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
-    psutil.wait_procs(found, timeout=5)
+    psutil.wait_procs(living, timeout=5)
 
 
 def prepare(env: MutableMapping[str, str], folder: Path) -> None:
