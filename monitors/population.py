@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monitors.columns import SHADOW, Predictions, Words
-from monitors.raw_inputs import batches, readable, uniform
+from monitors.raw_inputs import batches, signed, uniform, uniform_of
 from serinus.preflights import Difference
 from serinus.records import InputRow
 
@@ -47,16 +47,14 @@ class Population:
         ids = np.unique(np.stack([answers.high, answers.low]), axis=1)
         self.requests += ids.shape[1]
         both = {(int(high) << 64) | int(low) for high, low in ids.T} if inputs else set()
-        for row in inputs:
-            if int.from_bytes(row.id, "big") not in both:
-                continue
-            self.with_inputs += 1
-            if not readable(row):
-                continue
-            self.rows += row.rows
-            self.names |= {tensor.name for tensor in row.tensors}
-            high, low = (np.array([int.from_bytes(half, "big")], np.uint64) for half in (row.id[:8], row.id[8:]))
-            _keep(self.sample, (-float(uniform(high, low)[0]), row.id, row))
+        inputs = [row for row in inputs if int.from_bytes(row.id, "big") in both]
+        self.with_inputs += len(inputs)
+        readable = signed(inputs)
+        self.rows += sum(row.rows for row, _ in readable)
+        for signature in {said for _, said in readable}:
+            self.names |= {name for name, _, _ in signature}
+        for (row, _), hashed in zip(readable, uniform_of([row for row, _ in readable]), strict=True):
+            _keep(self.sample, (-float(hashed), row.id, row))
         hashes = uniform(answers.high, answers.low)
         for task in tasks:
             mine = np.flatnonzero((answers.task == words.known(task)) & ~answers.failed & np.isfinite(answers.value))
@@ -95,7 +93,7 @@ def _columns(population: Population) -> dict[str, list[Any]]:
     requests = [row for _, _, row in sorted(population.sample, key=lambda each: each[:2])]
     starts = np.cumsum([0, *(row.rows for row in requests)])[:-1]
     columns: dict[str, list[Any]] = {}
-    for batch in batches(requests, starts.astype(np.int64), MOST_REQUESTS):
+    for batch in batches(signed(requests), starts.astype(np.int64), MOST_REQUESTS):
         for name, values in batch.raw.items():
             if values.ndim == 1:
                 columns.setdefault(name, []).extend(values.tolist())

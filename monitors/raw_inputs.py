@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,10 +14,12 @@ from numpy.typing import NDArray
 from serinus.execute import DTYPES
 from serinus.records import InputRow, InputTensor
 
-__all__ = ["Batch", "batches", "readable", "uniform", "unique"]
+__all__ = ["Batch", "Signature", "batches", "signed", "uniform", "uniform_of", "unique"]
 
 Ints = NDArray[np.int64]
+_SIZES: dict[str, int] = {name: np.dtype(kind).itemsize for name, kind in DTYPES.items()}
 Signature = tuple[tuple[str, str, tuple[int, ...]], ...]
+"""Name, datatype and shape of one row of each tensor, by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,31 +57,36 @@ def uniform(high: NDArray[np.uint64], low: NDArray[np.uint64]) -> NDArray[np.flo
     return np.asarray((z >> np.uint64(11)).astype(np.float64) / 2.0**53)
 
 
-def readable(request: InputRow) -> bool:
-    """False where its tensors are not what they say; its number of rows then means nothing either."""
-    return _signature(request) is not None
+def uniform_of(requests: Sequence[InputRow]) -> NDArray[np.float64]:
+    """The same for each request."""
+    both = np.frombuffer(b"".join(request.id for request in requests), ">u8").reshape(-1, 2).astype(np.uint64)
+    return uniform(both[:, 0], both[:, 1])
 
 
-def batches(requests: Sequence[InputRow], starts: Ints, most: int) -> list[Batch]:
-    """The rows of requests that are readable, in batches of about `most` rows.
+def signed(requests: Sequence[InputRow]) -> list[tuple[InputRow, Signature]]:
+    """Those requests whose tensors are what they say, with that. Of the others not even the number of rows counts."""
+    return [(request, said) for request in requests if (said := _signature(request)) is not None]
+
+
+def batches(requests: Sequence[tuple[InputRow, Signature]], starts: Ints, most: int) -> list[Batch]:
+    """The requests' rows in batches of about `most` rows.
 
     `starts`: place of each request's first row among the rows of all requests."""
     groups: dict[Signature, list[int]] = {}
-    for number, request in enumerate(requests):
-        if (signature := _signature(request)) is not None:
-            groups.setdefault(signature, []).append(number)
+    for number, (_, signature) in enumerate(requests):
+        groups.setdefault(signature, []).append(number)
     found = []
     for signature in sorted(groups):
         held: list[int] = []
         rows = 0
         for number in groups[signature]:
             held.append(number)
-            rows += requests[number].rows
+            rows += requests[number][0].rows
             if rows >= most:
-                found.append(_batch(signature, [requests[n] for n in held], starts[held]))
+                found.append(_batch(signature, [requests[n][0] for n in held], starts[held]))
                 held, rows = [], 0
         if held:
-            found.append(_batch(signature, [requests[n] for n in held], starts[held]))
+            found.append(_batch(signature, [requests[n][0] for n in held], starts[held]))
     return found
 
 
@@ -86,16 +94,22 @@ def _signature(request: InputRow) -> Signature | None:
     """Names, types and shapes of a row's tensors; None where they are not what they say."""
     if request.rows < 1 or not request.tensors:
         return None
-    said = []
+    said, whole = [], False
     for tensor in request.tensors:
-        if tensor.datatype not in DTYPES or not tensor.shape or tensor.shape[0] not in (1, request.rows):
+        shape = tensor.shape
+        if tensor.datatype not in DTYPES or not shape or shape[0] not in (1, request.rows):
             return None
-        if any(side < 1 for side in tensor.shape) or _items(tensor) != math.prod(tensor.shape):
+        if min(shape) < 1 or _items(tensor) != math.prod(shape):
             return None
-        said.append((tensor.name, tensor.datatype, tuple(tensor.shape[1:])))
-    whole = any(tensor.shape[0] == request.rows for tensor in request.tensors)  # else `rows` is anybody's guess
-    twice = len({name for name, _, _ in said}) < len(said)
-    return tuple(sorted(said)) if whole and not twice else None
+        whole |= shape[0] == request.rows  # else `rows` is anybody's guess
+        said.append((tensor.name, tensor.datatype, tuple(shape[1:])))
+    said.sort()
+    twice = any(a[0] == b[0] for a, b in itertools.pairwise(said))
+    return tuple(said) if whole and not twice else None
+
+
+def _name(tensor: InputTensor) -> str:
+    return tensor.name
 
 
 def _items(tensor: InputTensor) -> float:
@@ -103,14 +117,16 @@ def _items(tensor: InputTensor) -> float:
         return len(tensor.data) if tensor.datatype == "BYTES" else -1
     if tensor.datatype == "BYTES":
         return -1
-    return len(tensor.data) / np.dtype(DTYPES[tensor.datatype]).itemsize  # type: ignore[index]  # checked above
+    return len(tensor.data) / _SIZES[tensor.datatype]
 
 
 def _batch(signature: Signature, requests: list[InputRow], starts: Ints) -> Batch:
-    raw = {}
-    for name, datatype, shape in signature:
-        tensors = [next(each for each in request.tensors if each.name == name) for request in requests]
-        raw[name] = _column(tensors, [request.rows for request in requests], datatype, shape)
+    rows = [request.rows for request in requests]
+    tensors = zip(*(sorted(request.tensors, key=_name) for request in requests), strict=True)
+    raw = {
+        name: _column(list(each), rows, datatype, shape)
+        for each, (name, datatype, shape) in zip(tensors, signature, strict=True)
+    }
     at = np.concatenate([start + np.arange(request.rows) for start, request in zip(starts, requests, strict=True)])
     return Batch(raw, at.astype(np.int64))
 

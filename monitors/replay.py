@@ -13,15 +13,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from monitors.join import Answers, Due, combine, horizons, join_mature
 from monitors.log import LogReader
 from monitors.packages import executor_of, inputs_read
 from monitors.population import Population, differences
-from monitors.raw_inputs import uniform, unique
+from monitors.raw_inputs import uniform_of, unique
 from monitors.replay_state import HOUR_MS, Progressed, Survey, Window
 from monitors.rescoring import Rescorer
 from monitors.rows import Scored, Tick
@@ -29,7 +27,6 @@ from serinus.errors import BadInput
 from serinus.evidence import METHOD, Stream
 from serinus.jobs import Job
 from serinus.preflights import Difference, PreflightParams, PreflightResult
-from serinus.records import InputRow
 
 __all__ = ["run"]
 
@@ -160,7 +157,7 @@ class Replay:
         rows, broken = self.reader.inputs(start_ms, end_ms)
         requests = unique(rows)
         if share < 1:
-            requests = [row for row, kept in zip(requests, _fractions(requests) < share, strict=True) if kept]
+            requests = [row for row, kept in zip(requests, uniform_of(requests) < share, strict=True) if kept]
         item, words = self.params.item, self.reader.words
         logged, bad = self.reader.predictions(start_ms, end_ms)
         labels, worse = self.reader.labels(start_ms, end_ms)
@@ -178,8 +175,3 @@ def _as_replay(tick: Tick) -> Tick:
         ("replay", task): sides for (stream, task), sides in tick.streams.items() if stream == "shadow"
     }
     return replace(tick, streams=streams)
-
-
-def _fractions(requests: list[InputRow]) -> NDArray[np.float64]:
-    both = np.frombuffer(b"".join(row.id for row in requests), ">u8").reshape(-1, 2).astype(np.uint64)
-    return uniform(both[:, 0], both[:, 1])

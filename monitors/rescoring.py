@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monitors.columns import ARMS, SHADOW, Predictions, Words
-from monitors.raw_inputs import Batch, batches, readable
+from monitors.raw_inputs import Batch, batches, signed
 from monitors.scorer import Answers, Scorer, known
 from serinus.evidence import WorkItem
 from serinus.execute import Executor
@@ -55,9 +55,9 @@ class Rescorer:
     def dressed(self, requests: Sequence[InputRow], logged: Predictions, words: Words) -> Predictions:
         """Rows of both versions for the rollout, of the requests' rows that were answered. `requests`: each once, in
         the order of their ids; `logged`: all predictions of their time, in any order, as often as you like."""
-        slices, whole = logged.slices.shape[1], len(requests)
-        requests = [request for request in requests if readable(request)]
-        self.unusable["inputs of requests that cannot be read"] += whole - len(requests)
+        slices, readable = logged.slices.shape[1], signed(requests)
+        self.unusable["inputs of requests that cannot be read"] += len(requests) - len(readable)
+        requests = [request for request, _ in readable]
         high, low = _ids(requests)
         starts = np.concatenate([[0], np.cumsum([request.rows for request in requests])]).astype(np.int64)
         place = _positions(logged, high, low)
@@ -67,7 +67,7 @@ class Rescorer:
         logged, place = logged.take(inside), place[inside]
         at = starts[place] + logged.index
         answered = _firsts(logged, at, logged.arm != SHADOW)
-        groups = batches(requests, starts, MOST_ROWS)
+        groups = batches(readable, starts, MOST_ROWS)
         total, rows = int(starts[-1]), at[answered]
         wanted = np.zeros(total, np.bool_)
         wanted[rows] = True
