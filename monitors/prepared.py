@@ -75,7 +75,7 @@ class Prepared:
         """Those of rows `at` that the canary or the control arm was to answer, by the version that was meant to."""
         arm, version = self.rows.arm[at], self.rows.version[at]
         control = (arm == CONTROL) & (version == self.item.baseline)
-        return at[control | ((arm == CANARY) & (version == self.item.candidate))]
+        return np.asarray(at[control | ((arm == CANARY) & (version == self.item.candidate))])
 
     def one_of_each(self, at: Ints) -> Ints:
         """One of rows `at` for each key, in the order of the keys."""

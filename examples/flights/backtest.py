@@ -51,7 +51,7 @@ class Year:
     def of(cls, sla: Sla) -> Year:
         flights = load().flights
         truth = labels(flights)
-        columns = [flights[name].replace_strict(v, range(len(v)), default=-1) for name, v in sla.slices.items()]
+        columns = [flights[name].replace_strict(v, range(len(v)), default=-1) for name, v in sla.slice_lists.items()]
         return cls(
             flights["event_ms"].to_numpy(),
             np.array([entity_hash(entity) for entity in flights["entity"]], np.uint64),
