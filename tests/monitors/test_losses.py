@@ -61,6 +61,7 @@ def test_what_the_model_cannot_answer_is_no_number() -> None:
     assert p[1:2].tolist() == [0.5]
     assert np.isnan(p).tolist() == [True, False, True, False]
     assert (y[1], p[3]) == (1.0, 0.5)
+    assert np.isnan(judged("multiclass", np.array([3.0]), np.array([0.5]), shares[1:2])).all()
     y, p, loss = judged("multiclass", np.array([0.0, NAN]), value[:2], NONE)
     assert np.isnan([*y, *loss, p[0]]).all()
     assert p[1] == 0.5
