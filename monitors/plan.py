@@ -66,7 +66,8 @@ def plan_of(params: PlanParams, seen: Survey | None) -> dict[str, Any]:
     found = seen if seen is not None and logged else assumed(params)
     sla = params.sla
     alpha = _live_alpha(sla)
-    shares = shares_of(item_of(sla, 0, alpha))
+    item = item_of(sla, 0, alpha)
+    shares = shares_of(item)
     cells = [
         planned(params, found, share, alpha)
         for share in shares
@@ -76,7 +77,7 @@ def plan_of(params: PlanParams, seen: Survey | None) -> dict[str, Any]:
     floor = _least_days(sla)
     lasts = [max((cell.promote.days[at] for cell in waited if cell.promote), default=0.0) for at in (0, 1)]
     slowest = max(waited, key=lambda cell: cell.promote.days[0] if cell.promote else 0.0, default=None)
-    room = room_of(shares)
+    room = room_of(item)
     return {
         "model": sla.model,
         "candidate": params.candidate,
@@ -97,7 +98,7 @@ def plan_of(params: PlanParams, seen: Survey | None) -> dict[str, Any]:
             "bytes": room.whole,
             "kept_bytes": room.kept,
             "limit_bytes": LIMIT_BYTES,
-            "without_bins": list(room.losers),
+            "fewer_bins": list(room.coarser),
         },
         "shocks": list(SHOCKS),
     }

@@ -106,9 +106,12 @@ def _whole(result: Mapping[str, Any]) -> None:
         style="dim",
     )
     memory = result["memory"]
-    console.print(f"memory of the monitor: {memory['bytes'] / MIB:,.0f} MiB of {memory['limit_bytes'] / MIB:,.0f}")
-    if memory["without_bins"]:
-        console.print(escape(f"without AUC, for it would be too much: {', '.join(memory['without_bins'])}"))
+    kept, most = memory["kept_bytes"] / MIB, memory["limit_bytes"] / MIB
+    console.print(f"memory of the monitor: {kept:,.0f} MiB at most, of {most:,.0f}")
+    if memory["fewer_bins"]:
+        first, more = memory["fewer_bins"][:10], len(memory["fewer_bins"]) - 10
+        rest = f" and {more} more" if more > 0 else ""
+        console.print(escape(f"a coarser variance, for it would be too much: {', '.join(first)}{rest}"), soft_wrap=True)
 
 
 def _need(need: Mapping[str, Any] | None, unit: str) -> str:

@@ -68,7 +68,7 @@ PLAN = {
         "bytes": 600 << 20,
         "kept_bytes": 500 << 20,
         "limit_bytes": 512 << 20,
-        "without_bins": ["x / y (canary)"],
+        "fewer_bins": ["x / y (canary)"],
     },
     "shocks": [4.0, 7.0],
 }
@@ -131,7 +131,7 @@ def test_a_plan_is_asked_for_waited_for_and_told(run: Run, server: Any) -> None:
         "12 positives in the longest rollout, 388 more",
         "promotion after 7.0 d or never (not before 7), the slowest is click / overall / auc",
         "4 to 7 times",
-        "600 MiB of 512",
+        "500 MiB at most, of 512",
         "x / y (canary)",
     ):
         assert words in out, words

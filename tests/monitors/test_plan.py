@@ -14,7 +14,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitors.accumulators import Cell
 from monitors.plan import plan_of, run
 from monitors.plan_params import PlanParams
 from monitors.planning import (
@@ -27,7 +26,7 @@ from monitors.planning import (
     kappa_unpaired,
     spread_of,
 )
-from monitors.room import LIMIT_BYTES, cell_bytes
+from monitors.room import LIMIT_BYTES
 from serinus.errors import BadInput
 from serinus.ids import uuid7
 from serinus.jobs import Job
@@ -178,15 +177,16 @@ def test_paired_scores_never_need_more_to_be_promoted(metric: Any, rate: float, 
     assert 0 < paired.promote <= apart.promote * (1 + 1e-9)
 
 
-def test_memory_counts_what_a_cell_holds_and_optional_slices_lose_their_bins() -> None:
-    held = sum(array.nbytes for array in Cell.empty(overall=True).state().values())
-    assert held <= cell_bytes(overall=True, bins=True)
+def test_memory_is_bounded_and_says_which_cells_pay_for_it() -> None:
     tasks = {f"t{at}": {"label_window_s": 60, "absent": "negative"} for at in range(50)}
-    many = Sla.model_validate({"model": "ads", "tasks": tasks, "slices": {"c": [f"v{at}" for at in range(40)]}})
+    many = Sla.model_validate({"model": "ads", "tasks": tasks, "slices": {"c": [f"v{at}" for at in range(20)]}})
     memory = plan_of(PlanParams(sla=many, per_day=1e6), None)["memory"]
     assert memory["bytes"] > LIMIT_BYTES >= memory["kept_bytes"]
-    assert memory["without_bins"]
-    assert all("overall" not in name for name in memory["without_bins"] if "(shadow)" in name)
+    assert memory["fewer_bins"]
+    assert any(name.startswith("t7 / c=v3 (canary, ") for name in memory["fewer_bins"])
+    few = plan_of(PlanParams(sla=sla_of(), per_day=1e6), None)["memory"]
+    assert few["bytes"] == few["kept_bytes"] > 0
+    assert few["fewer_bins"] == []
 
 
 @pytest.fixture
