@@ -15,16 +15,27 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from monitors.join import Answers, Due, combine, horizons, join_mature
+from monitors.columns import Predictions
+from monitors.join import (
+    Answers,
+    Due,
+    Streams,
+    combine,
+    early_horizons,
+    horizons,
+    join_answers,
+    join_early,
+    join_mature,
+)
 from monitors.log import LogReader
 from monitors.packages import executor_of, inputs_read
 from monitors.population import Population, differences
 from monitors.raw_inputs import uniform_of, unique
 from monitors.replay_state import HOUR_MS, Progressed, Survey, Window
 from monitors.rescoring import Rescorer
-from monitors.rows import Scored, Tick
+from monitors.rows import Tick
 from serinus.errors import BadInput
-from serinus.evidence import METHOD, Stream
+from serinus.evidence import METHOD
 from serinus.jobs import Job
 from serinus.preflights import Difference, PreflightParams, PreflightResult
 
@@ -162,16 +173,21 @@ class Replay:
         logged, bad = self.reader.predictions(start_ms, end_ms)
         labels, worse = self.reader.labels(start_ms, end_ms)
         scored = rescorer.dressed(requests, logged, words)
+        due = Due(Predictions.concat([logged, scored], len(self.reader.slices)), labels, words)
         parts = [
-            _as_replay(join_mature(item, tasks, Due(scored, labels, words), end_ms + wait_s * 1000))
-            for wait_s, tasks in horizons(item.sla).items()
+            _as_replay(join(item, tasks, due, end_ms + wait_s * 1000))
+            for join, waits in ((join_mature, horizons(item.sla)), (join_early, early_horizons(item.sla)))
+            for wait_s, tasks in waits.items()
         ]
-        return combine(end_ms, parts, Answers(), tuple(sorted({*broken, *bad, *worse})))
+        unlabelled = _paired(join_answers(item, scored, words).unlabelled)
+        corrupt = tuple(sorted({*broken, *bad, *worse}))
+        return combine(end_ms, parts, Answers(unlabelled=unlabelled), corrupt)
 
 
 def _as_replay(tick: Tick) -> Tick:
-    """The pairs of the tick as those of the replay; there is no canary among requests of the past."""
-    streams: dict[tuple[Stream, str], tuple[Scored, Scored]] = {
-        ("replay", task): sides for (stream, task), sides in tick.streams.items() if stream == "shadow"
-    }
-    return replace(tick, streams=streams)
+    return replace(tick, streams=_paired(tick.streams), early=_paired(tick.early))
+
+
+def _paired(streams: Streams) -> Streams:
+    """The pairs as those of the replay; there is no canary among requests of the past."""
+    return {("replay", task): sides for (stream, task), sides in streams.items() if stream == "shadow"}

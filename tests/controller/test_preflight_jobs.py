@@ -24,7 +24,7 @@ from serinus.jobs import JobReport
 from serinus.preflights import PreflightParams, PreflightResult
 from serinus.rollouts import Phase, Plan, Preflight
 from serinus.routes import PackageRef, ReplicaReport, WatchRequest
-from tests.monitors import traffic
+from tests.monitors import past_traffic as traffic
 
 PLAN = Plan(preflight=Preflight(deadline_s=600, alpha_share=0.2), shadow_hold_s=3600)
 

@@ -17,7 +17,7 @@ from serinus.preflights import PreflightResult
 from serinus.records import InputRow, PredictionRow
 from serinus.routes import PackageRef
 from serinus.sla import Sla
-from tests.monitors import traffic
+from tests.monitors import past_traffic as traffic
 
 World = tuple[Path, dict[str, PackageRef]]
 END_MS = traffic.T0 + traffic.MATURE_DAYS * traffic.DAY_MS

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from monitors.jobs import JobDesk
 from monitors.replay import run
-from tests.monitors import traffic
+from tests.monitors import past_traffic as traffic
 
 
 def until(holds: Callable[[], object], seconds: float = 60.0) -> None:
