@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from monitors.accumulators import Batch, Cell, columns_of
 from monitors.bins import Frame
+from monitors.entering import MANY, enter_scores, enter_sums
 from monitors.layouts import Place, Source, layouts
 from monitors.rates import FailureCounts
 from monitors.rows import Exposed, Scored, Tick
@@ -208,6 +209,9 @@ def members(sla: Sla, where: str, slices: NDArray[np.int64], _entity: NDArray[np
 
 def _spread(sla: Sla, cells: list[tuple[str, Cell]], batch: Batch, enter: Callable[[Cell, Batch], None]) -> None:
     """Let rows enter the cells of the slices that they belong to."""
+    if len(batch) >= MANY:
+        (enter_sums if enter is Cell.add_sums else enter_scores)(sla, cells, batch)
+        return
     for where, cell in cells:
         inside = members(sla, where, batch.slices, batch.entity)
         enter(cell, batch if inside is None else batch.take(np.flatnonzero(inside)))

@@ -175,6 +175,11 @@ class Cell:
             for blocks in self.times:
                 blocks.add_scores(fine, hist)
 
+    def open(self, segment: int) -> None:
+        """Something enters the tables of a segment."""
+        self.changed = True
+        self._hold(segment + 1)
+
     def close(self) -> None:
         """The end of a tick."""
         for blocks in self.times:

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from monitors.columns import ARMS, Hashes, Ints, Labels, Predictions, Words, entity_hash, shares_of_bytes
+from monitors.columns import ARMS, Hashes, Ints, Labels, Predictions, Words, entity_hashes, shares_of_bytes
 from serinus.records import Kind
 
 __all__ = ["COLUMNS", "DICTIONARIES", "labels_of", "predictions_of"]
@@ -49,7 +49,7 @@ def predictions_of(table: Any, words: Words, slices: tuple[str, ...]) -> Predict
     entities, entity = _words(table.column("entity"))
     rollouts, rollout = _words(table.column("rollout"))
     fallbacks, fallback = _words(score["fallback"])
-    hashes = np.array([entity_hash(each) for each in entities], np.uint64)
+    hashes = entity_hashes(entities)
     places = np.array([ARMS.index(each) for each in arms], np.int64)
     chosen = _slices(table.column("slices"), words, slices)
     classes, shares = _classes(score.get("classes"), len(row))

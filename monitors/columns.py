@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from hashlib import blake2b
 from typing import Self
 
@@ -12,6 +11,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from monitors.keys import numbered
 from serinus.records import LabelRow, PredictionRow
 from serinus.tasks import MAX_CLASSES
 
@@ -24,10 +24,26 @@ CONTROL, CANARY, SHADOW = 0, 1, 3
 _MANY, _SPARE = 1_000_000, 10_000
 
 
-@lru_cache(200_000)
 def entity_hash(entity: str) -> int:
     """64 bits that group entities for the jackknife, independent of how the serving assigns them to arms."""
     return int.from_bytes(blake2b(entity.encode(), digest_size=8, person=b"serinus-groups").digest(), "big")
+
+
+_hashed: dict[str, int] = {}
+_REMEMBERED = 400_000
+
+
+def entity_hashes(entities: Sequence[str]) -> Hashes:
+    """Of each of them; those that came before are remembered: hashing costs as much as all else that a row needs."""
+    found = list(map(_hashed.get, entities))
+    if None in found:
+        if len(_hashed) > _REMEMBERED:
+            _hashed.clear()
+        _hashed.update(
+            (entity, entity_hash(entity)) for entity, known in zip(entities, found, strict=True) if known is None
+        )
+        found = [_hashed[entity] if known is None else known for entity, known in zip(entities, found, strict=True)]
+    return np.array(found, np.uint64)
 
 
 @dataclass(slots=True)
@@ -143,7 +159,7 @@ class Predictions:
             np.int64,
         ).reshape(len(rows), 4 + len(slices))
         high, low = _halves([row.id for row in rows])
-        hashes = np.array([entity_hash(row.entity) for row in rows], np.uint64)
+        hashes = entity_hashes([row.entity for row in rows])
         scores = [score for row in rows for score in row.scores]
         spread = np.repeat(per_row, times, axis=0)
         return cls(
@@ -176,9 +192,8 @@ class Predictions:
     @property
     def answers(self) -> int:
         """How many rows were answered: each once, however many tasks it has and often it came; no shadow answers."""
-        mine = self.take(self.arm != SHADOW)
-        keys = np.stack([mine.high, mine.low, mine.index.astype(np.uint64)])
-        return int(np.unique(keys, axis=1).shape[1])
+        mine = self.arm != SHADOW
+        return numbered(self.high[mine], self.low[mine], self.index[mine])[0]
 
     def take(self, which: NDArray[np.bool_] | Ints) -> Predictions:
         if which.dtype == np.bool_ and which.all():

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitors.arrow import DICTIONARIES, labels_of, predictions_of
@@ -44,6 +44,7 @@ def same(found: object, wanted: object) -> None:
         np.testing.assert_array_equal(mine, theirs, err_msg=name)
 
 
+@settings(deadline=None)
 @given(st.lists(PREDICTION, max_size=12), st.lists(LABEL, max_size=12), st.booleans(), st.integers(1, 5))
 def test_columns_of_parquet_are_those_of_the_rows(
     tmp_path_factory: pytest.TempPathFactory,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitors.keys import matched, numbered, ordered
@@ -11,6 +11,7 @@ from monitors.keys import matched, numbered, ordered
 SMALL = st.integers(0, 3)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(SMALL, SMALL, SMALL), max_size=40))
 def test_numbers_are_those_of_a_full_sort(rows: list[tuple[int, int, int]]) -> None:
     high, low, index = (np.array([row[at] for row in rows], np.int64) for at in range(3))
@@ -20,6 +21,7 @@ def test_numbers_are_those_of_a_full_sort(rows: list[tuple[int, int, int]]) -> N
     assert number.tolist() == [distinct.index(row) for row in rows]
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(SMALL, SMALL, SMALL), max_size=40), st.randoms())
 def test_rows_are_in_full_order_where_it_matters(rows: list[tuple[int, int, int]], pick: object) -> None:
     """key, version, content: the first of each key and version is the same as after sorting all of it."""
@@ -33,6 +35,7 @@ def test_rows_are_in_full_order_where_it_matters(rows: list[tuple[int, int, int]
         assert mine[0] == min(content[(key == wanted[0]) & (version == wanted[1])])
 
 
+@settings(deadline=None)
 @given(st.sets(SMALL), st.sets(SMALL))
 def test_matched_rows_have_one_key(first: set[int], second: set[int]) -> None:
     keys = [*first, *second]

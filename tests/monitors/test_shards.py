@@ -124,6 +124,7 @@ def test_shards_find_the_same_to_the_bit(
     same_state(alone.assessor, split.assessor)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 9), st.integers(10, 7200), st.integers(0, 2**40), st.integers(0, 2**24))
 def test_each_moment_is_in_one_portion_and_minutes_are_whole(of: int, tick_s: int, at: int, length: int) -> None:
     portions = Portion.split(of, tick_s)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitors.tally import Lots, coarser_blocks, folded
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(0, 60), st.sampled_from([1, 3, 9, 10**7]), st.integers(1, 4))
 def test_as_if_each_row_were_added_by_itself(seed: int, n: int, spread: int, slots: int) -> None:
     rng = np.random.default_rng(seed)
@@ -31,6 +32,7 @@ def test_as_if_each_row_were_added_by_itself(seed: int, n: int, spread: int, slo
         np.testing.assert_array_equal(found, wanted)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(-50, 50), min_size=1, max_size=20, unique=True), st.integers(1, 7))
 def test_wider_blocks_and_fewer_bins_hold_the_same(keys: list[int], ratio: int) -> None:
     values = np.arange(2.0 * len(keys) * 8).reshape(2, len(keys), 8)
