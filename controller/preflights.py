@@ -47,8 +47,14 @@ def outcome(facts: Facts, waiting: str, *, late: bool) -> tuple[str, bool]:
         return f"without a preflight: it {job.state}{': ' if job.said else ''}{job.said}", False
     if lacking := _lacks(found):
         return f"without a preflight: {lacking}", False
-    e = found.evidence.e if found and found.evidence else 0.0
-    return f"the preflight does not reject it: E = {e:.4g}; {found.said if found else ''}", True
+    return f"the preflight does not reject it: {_summary(found)}", True
+
+
+def _summary(found: PreflightResult | None) -> str:
+    if found is None or found.evidence is None:
+        return ""
+    holds = f"; live it would be held: {'; '.join(found.evidence.holds)}" if found.evidence.holds else ""
+    return f"E = {found.evidence.e:.4g}; {found.said}{holds}"
 
 
 def _lacks(found: PreflightResult | None) -> str:

@@ -251,3 +251,25 @@ def test_parameters_that_make_no_sense_are_refused_and_no_watermark_is_no_eviden
     with pytest.raises(BadInput, match="method 1"):
         found(spoilt(item={**spoilt().params["item"], "method": "1"}), log, tmp_path)
     assert "no label source" in found(spoilt(until_ms=None), log, tmp_path).why
+
+
+def test_what_needs_no_label_is_shown_and_rejects_nothing(tmp_path: Path, small: list[Any]) -> None:
+    """A broken head disagrees with the baseline; that alone is no reason, and what depends on the action neither."""
+    made = {name: traffic.package(tmp_path / name, name) for name in ("good", "broken")}
+    guards = [
+        {"task": "stay", "metric": "auc", "margin": 0.01},
+        {"task": "click", "metric": "agreement", "margin": 0.2, "role": "hold"},
+        {"task": "click", "metric": "early_auc", "margin": 0.03, "role": "optional"},
+    ]
+    told = {**traffic.SLA.model_dump(), "guards": guards}
+    told["tasks"]["stay"] = {**told["tasks"]["stay"], "label_depends_on_action": True}
+    told["tasks"]["click"] = {**told["tasks"]["click"], "early_window_s": 600}
+    job = traffic.job_of(made["good"], made["broken"], sla=Sla.model_validate(told))
+    traffic.write(tmp_path / "log", small)
+    evidence = found(job, tmp_path / "log", tmp_path / "state").evidence
+    assert evidence is not None
+    cells = {cell.name: cell for cell in evidence.cells}
+    assert cells["click / overall / agreement"].estimate is not None
+    assert cells["click / overall / early_auc"].labels > 0
+    assert any("agreement" in held for held in evidence.holds)
+    assert (cells["stay / overall / auc"].role, cells["stay / overall / auc"].weight) == ("hold", 0.0)
