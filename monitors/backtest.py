@@ -190,8 +190,7 @@ def _once(state: Path, params: BacktestParams, scenario: Scenario, span: tuple[i
 def play(sla: Sla, scenario: Scenario, span: tuple[int, int], reader: LogReader) -> Outcome:
     """One rollout over the logs of `span` (event time, Unix ms), until it is rolled back or the span ends."""
     start_ms, end_ms = span
-    preflight = sla.rollout.preflight
-    item = item_of(sla, start_ms, sla.rollout.alpha * (1 - preflight.alpha_share if preflight else 1))
+    item = item_of(sla, start_ms, sla.rollout.live_alpha)
     if scenario.cast.mode == "twin":
         item = item.model_copy(update={"shadow": True})
     rehearsal, assessor = Rehearsal(reader, scenario.cast, start_ms), Assessor(item)
@@ -243,7 +242,7 @@ def _report(
         "end_ms": window[1],
         "run_days": _run_days(params),
         "tick_s": sla.tick_s,
-        "alpha": sla.rollout.alpha,
+        "alpha": sla.rollout.live_alpha,
         "false_rollbacks": {"count": false, "of": len(wrong), "at_most": false_bound(false, len(wrong))},
         "scenarios": lines,
         "runs": [each.model_dump(mode="json") for each in outcomes],

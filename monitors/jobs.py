@@ -97,8 +97,13 @@ class JobDesk:
         return self.job is None and not self.leaving
 
     def reports(self) -> tuple[JobReport, ...]:
-        """What the controller should hear now; the same again until `take_on` has its answer."""
-        self.poll()
+        """What the controller should hear now; the same again until `take_on` has its answer. Never raises: whatever is
+        wrong with a job, the rollouts want their evidence."""
+        try:
+            self.poll()
+        except (OSError, ValueError) as error:
+            _log.exception("job %s cannot be looked after", self.job and self.job.id)
+            self._give_up(f"the monitor cannot look after it: {error}")
         return () if self.report is None else (self.report,)
 
     def take_on(self, jobs: tuple[Job, ...]) -> None:
@@ -113,7 +118,10 @@ class JobDesk:
             self._sweep()
         if self.job is None and not self.leaving and jobs:
             self.job = jobs[0]
-            self._begin(self.job)
+            try:
+                self._begin(self.job)
+            except OSError as error:
+                self._give_up(f"the monitor cannot start it: {error}")
 
     def poll(self) -> None:
         """Hear what the child says, start it again after a crash, end what shall end. Never waits."""
@@ -146,6 +154,11 @@ class JobDesk:
     @property
     def _open(self) -> bool:
         return self.report is not None and self.report.state == "running"
+
+    def _give_up(self, said: str) -> None:
+        self._leave()
+        if self.job is not None:
+            self._ended(self.job, "failed", said)
 
     def _folder(self, job: str) -> Path:
         return self.state / "jobs" / job

@@ -65,7 +65,7 @@ def plan_of(params: PlanParams, seen: Survey | None) -> dict[str, Any]:
     logged = seen is not None and params.per_day is None
     found = seen if seen is not None and logged else assumed(params)
     sla = params.sla
-    alpha = _live_alpha(sla)
+    alpha = sla.rollout.live_alpha
     item = item_of(sla, 0, alpha)
     shares = shares_of(item)
     cells = [
@@ -102,11 +102,6 @@ def plan_of(params: PlanParams, seen: Survey | None) -> dict[str, Any]:
         },
         "shocks": list(SHOCKS),
     }
-
-
-def _live_alpha(sla: Sla) -> float:
-    preflight = sla.rollout.preflight
-    return sla.rollout.alpha * (1 - preflight.alpha_share if preflight is not None else 1)
 
 
 def _least_days(sla: Sla) -> float:

@@ -348,3 +348,26 @@ def test_ranking_weights_are_set_shown_and_sent_to_the_replicas(push: Any, api: 
     assert api.get("/v1/models/ads/weights").json() == said
     [table] = watch(api, report("front"))["tables"]
     assert table["weights"] == {"click": 0.5}
+
+
+def test_jobs_are_asked_for_by_admins_and_done_by_monitors(push: Any, api: httpx.Client) -> None:
+    push("a")
+    ask = {"kind": "plan", "model": "ads", "params": {"per_day": 1000}}
+    monitor = {"authorization": "Bearer monitor-token"}
+    assert api.post("/v1/jobs", json=ask, headers=monitor).status_code == 403
+    job = api.post("/v1/jobs", json=ask)
+    assert (job.status_code, job.json()["state"], job.json()["actor"]) == (201, "queued", "admin")
+    assert api.post("/v1/jobs", json={**ask, "kind": "preflight"}).status_code == 400
+    assert api.post("/v1/jobs", json={**ask, "model": "nope"}).status_code == 404
+    assert api.post("/v1/jobs", json={**ask, "kind": "nonsense"}).status_code == 400
+    where = f"/v1/jobs/{job.json()['id']}"
+    assert api.get(where, headers=monitor).status_code == 403
+    report = {"monitor": "m", "free": True}
+    (taken,) = api.post("/v1/monitor/exchange", json=report, headers=monitor).json()["jobs"]
+    assert taken["params"]["sla"]["model"] == "ads"
+    report["jobs"] = [{"id": taken["id"], "state": "done", "progress": 1.0, "result": {"answer": 42}}]
+    assert api.post("/v1/monitor/exchange", json=report, headers=monitor).json()["jobs"] == []
+    assert api.get(where).json()["result"] == {"answer": 42}
+    (listed,) = api.get("/v1/jobs", params={"model": "ads", "kind": "plan"}).json()
+    assert (listed["state"], listed["result"], listed["params"]) == ("done", None, {})
+    assert api.post(f"{where}/cancel").status_code == 409

@@ -164,6 +164,20 @@ def test_what_cannot_be_done_is_not_tried_again(desk: JobDesk, tmp_path: Path) -
     assert list(tmp_path.iterdir()) == [tmp_path / "state"]
 
 
+def test_a_monitor_that_cannot_keep_a_job_says_so_and_goes_on(desk: JobDesk, tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("a file where the folder should be")
+    desk.take_on((job_of(),))
+    assert "cannot write its state" in desk.reports()[0].said
+    desk.take_on(())
+    (tmp_path / "state").unlink()
+    job = job_of("j2", crash=99)
+    desk.take_on((job,))
+    (tmp_path / "state" / "jobs" / "j2" / "crashes").mkdir()
+    report = ended(desk, (job,))
+    assert report.state == "failed"
+    assert "cannot look after it" in report.said
+
+
 def test_an_exception_comes_with_its_last_lines(desk: JobDesk) -> None:
     job = job_of(raises=True)
     desk.take_on((job,))
