@@ -12,7 +12,7 @@ from serinus.execute import Executor
 from serinus.ids import event_ms_of
 from serinus.inspect import inspect_package
 from serinus.package import digest_of
-from serinus.records import LabelRow, Mark, PredictionRow, read_rows
+from serinus.records import LabelRow, Mark, PredictionRow, Score, read_rows
 from serinus.rollouts import Phase, RolloutView
 from serinus.routes import RouteTable, ServingPolicy
 from serinus.sla import Sla
@@ -58,6 +58,17 @@ def test_the_rows_of_both_logs(golden: Path) -> None:
     ]
     assert [(row.index, row.task, row.value) for row in labels] == [(0, "click", 1.0), (1, "buy", 0.0)]
     assert labels[1].known_ms == 1_384_000_360_001
+
+
+def test_rows_of_other_kinds_of_tasks_and_those_of_before_them(golden: Path) -> None:
+    def scores(name: str) -> list[Score]:
+        frames = read_rows((golden / name).read_bytes())
+        return [s for _, each in frames for s in msgspec.msgpack.decode(each, type=PredictionRow).scores]
+
+    amount, colour = scores("predictions_kinds.log")
+    assert (amount.value, amount.classes) == (12.5, b"")
+    assert (colour.value, np.frombuffer(colour.classes, "<f4").tolist()) == (0.5, [0.25, 0.5, 0.25])
+    assert {score.classes for score in scores("predictions.log")} == {b""}
 
 
 def test_the_mark(golden: Path) -> None:
