@@ -64,9 +64,10 @@ class Windows:
 
 def _since(segments: NDArray[np.generic]) -> Floats:
     """Sums over a segment and all later ones."""
-    if len(segments) == 1:
-        return segments.astype(np.float64)
-    return np.cumsum(segments[::-1], axis=0, dtype=np.float64)[::-1]
+    since = segments.astype(np.float64)
+    for at in range(len(since) - 2, -1, -1):  # many times faster than a cumsum along the first axis
+        since[at] += since[at + 1]
+    return since
 
 
 def _blocks(blocks: Blocks, starts: NDArray[np.int64]) -> Groups:
