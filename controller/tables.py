@@ -142,7 +142,7 @@ class RolloutRow(Base):
     baseline: Mapped[int]
     plan: Mapped[Plan] = mapped_column(AsJson(Plan))
     sla: Mapped[Sla] = mapped_column(AsJson(Sla))
-    method: Mapped[str]
+    method: Mapped[str] = mapped_column(server_default="1")
     phase: Mapped[str]
     step: Mapped[int]
     canary_bp: Mapped[int]
@@ -169,7 +169,7 @@ class EvidenceRow(Base):
     __tablename__ = "evidence"
     rollout: Mapped[str] = mapped_column(ForeignKey("rollouts.id"), primary_key=True)
     tick_ms: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    stream: Mapped[str]
+    stream: Mapped[str] = mapped_column(server_default="live")
     verdict: Mapped[str]
     monitor: Mapped[str]
     received_at: Mapped[float]

@@ -16,19 +16,13 @@ depends_on = None
 
 
 def upgrade() -> None:
-    with op.batch_alter_table("rollouts") as table:
-        table.add_column(sa.Column("method", sa.String(), nullable=False, server_default="1"))  # before this revision
-    with op.batch_alter_table("evidence") as table:
-        table.add_column(sa.Column("stream", sa.String(), nullable=False, server_default="live"))
-    with op.batch_alter_table("rollouts") as table:
-        table.alter_column("method", server_default=None)
-    with op.batch_alter_table("evidence") as table:
-        table.alter_column("stream", server_default=None)
+    # The defaults are those of the rows that are here already; they stay, for SQLite could only drop them by making the
+    # tables anew, which the rows that refer to them forbid.
+    op.add_column("rollouts", sa.Column("method", sa.String(), nullable=False, server_default="1"))
+    op.add_column("evidence", sa.Column("stream", sa.String(), nullable=False, server_default="live"))
 
 
 def downgrade() -> None:
     op.execute("DELETE FROM evidence WHERE stream <> 'live'")
-    with op.batch_alter_table("evidence") as table:
-        table.drop_column("stream")
-    with op.batch_alter_table("rollouts") as table:
-        table.drop_column("method")
+    op.drop_column("evidence", "stream")
+    op.drop_column("rollouts", "method")
