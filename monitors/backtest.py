@@ -31,9 +31,10 @@ from monitors.job_child import Progress
 from monitors.log import LogReader
 from monitors.plan_params import PastParams
 from monitors.rehearsal import DAY_MS, Cast, Past, Rehearsal
+from monitors.shares import RATES
 from monitors.survey import LEAST_PAIRS, PRIOR_CORRELATION, Survey, closed, complete_to, item_of, survey
 from serinus.errors import BadInput
-from serinus.evidence import Evidence
+from serinus.evidence import CellEvidence, Evidence
 from serinus.jobs import Job
 from serinus.sla import Sla
 from serinus.tasks import Word
@@ -65,7 +66,7 @@ class BacktestParams(Word):
 
 class Outcome(Word):
     """One run. `days`: event time until it was rolled back, else to its end; `labels`: used until then; `judged`: some
-    cell had enough to say anything; `satisfied_days`: until all required guards were satisfied at once."""
+    cell of labels had enough to say anything; `satisfied_days`: until all required guards were satisfied at once."""
 
     scenario: str
     start_ms: int
@@ -211,13 +212,17 @@ def play(sla: Sla, scenario: Scenario, span: tuple[int, int], reader: LogReader)
         start_ms=start_ms,
         seed=scenario.cast.seed,
         rolled_back=evidence is not None and evidence.verdict == "violated",
-        judged=evidence is not None and any(cell.estimate is not None for cell in evidence.cells),
+        judged=evidence is not None and any(_judges(cell) for cell in evidence.cells),
         days=(at - start_ms) / DAY_MS,
         labels=evidence.counts.get("labels_used", 0) if evidence else 0,
         e=most,
         culprits=evidence.culprits if evidence else (),
         satisfied_days=satisfied,
     )
+
+
+def _judges(cell: CellEvidence) -> bool:
+    return cell.metric not in RATES and cell.weight > 0 and cell.estimate is not None
 
 
 def false_bound(count: int, of: int, level: float = 0.95) -> float:

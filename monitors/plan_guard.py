@@ -28,6 +28,8 @@ __all__ = ["DAY_S", "Planned", "planned", "schedule_of"]
 
 DAY_S = 86_400
 SATISFIED_ALPHA = 0.05
+NEED_SCALE: frozenset[Metric] = frozenset({"auc", "early_auc", "loss", "bias"})
+"""Silent until so many scores were seen as bins, or the unit of a number, are frozen from."""
 FEW_FAILURES = 1e-4
 """Share of answers taken for failed where none was logged."""
 
@@ -93,7 +95,7 @@ def _metric(params: PlanParams, found: Survey, share: Share, alpha: float) -> Pl
     size, excess = _regression(params, spec.metric, spec.margin)
     schedule = schedule_of(sla, share.stream)
     delay = _delay_days(sla, spec.task, spec.metric)
-    least = sla.freeze_scores / traffic.labels if traffic.labels and spec.metric in ("auc", "early_auc") else 0.0
+    least = sla.freeze_scores / traffic.labels if traffic.labels and spec.metric in NEED_SCALE else 0.0
     catch = Need.of(count_needed(spread.rollback, alpha / spread.halves, excess), per_day, schedule, delay, least)
     promote = None
     if share.role == "required":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -231,3 +232,25 @@ def test_without_logs_it_says_so(tmp_path: Path) -> None:
 def test_the_bound_is_where_so_few_become_unlikely(count: int, of: int) -> None:
     assert binom.cdf(count, of, false_bound(count, of)) == pytest.approx(0.05)
     assert false_bound(of, of) == 1.0
+
+
+def test_a_regression_task_is_replayed_as_well(tmp_path: Path, write_log: Callable[..., None]) -> None:
+    pick, rows = random.Random(8), []
+    for number in range(8 * 400):
+        event_ms = START + number * DAY_MS // 400
+        at, truth = uuid7(event_ms, number.to_bytes(10, "big")).bytes, pick.gauss(20, 5)
+        score = Score("minutes", truth + pick.gauss(0, 2), 1)
+        rest: dict[str, Any] = {"entity": f"u{pick.randrange(300)}", "rollout": "", "epoch": 1, "latency_us": 5}
+        rows.append(PredictionRow(id=at, index=0, arm="stable", scores=[score], slices={}, **rest))
+        rows.append(LabelRow(at, 0, "minutes", truth, event_ms + 1))
+    write_log(tmp_path, "eta", rows)
+    task = {"kind": "regression", "label_window_s": 60, "absent": "unlabelled"}
+    told = {
+        "sla": {"model": "eta", "tasks": {"minutes": task}, "tick_s": 21_600, "freeze_scores": 400},
+        "watermark_ms": START + 8 * DAY_MS,
+    }
+    told |= {"weeks": 8 / 7, "days": 8, "repeats": 2, "inject": ["loss:0.5"]}
+    result = run(Job(id="b", kind="backtest", model="eta", params=told), tmp_path, tmp_path, quiet)
+    assert (line(result, "twin")["judged"], line(result, "twin")["rolled_back"]) == (2, 0)
+    assert (line(result, "loss:0.5")["judged"], line(result, "loss:0.5")["rolled_back"]) == (1, 1)
+    assert "minutes / overall / loss" in line(result, "loss:0.5")["culprits"]
