@@ -37,7 +37,7 @@ def drawn(seed: int, *, numbers: bool = False) -> tuple[Scored, Scored]:
     for noise in (0.5, 0.9):
         said = truth + rng.normal(size=N) * noise
         y = 3 + truth * 2 if numbers else (rng.random(N) < expit(truth)).astype(float)
-        p = 3.1 + said if numbers else expit(said)
+        p = 6 + said if numbers else expit(said)
         sides.append(Scored(event_ms, entity, y, p, none, (p - y) ** 2 if numbers else np.zeros(0)))
     if not numbers:
         sides[1] = replace(sides[1], y=sides[0].y)
