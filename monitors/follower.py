@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,11 +13,14 @@ import msgspec
 
 from monitors import checkpoint
 from monitors.assess import Assessor
+from monitors.gauges import Layout
+from monitors.inputs import InputState
 from monitors.join import Due, combine, early_horizons, horizons, join_answers, join_early, join_mature
 from monitors.log import LogReader
+from monitors.references import references
 from monitors.rows import Tick
 from serinus.errors import BadInput
-from serinus.evidence import Evidence, WorkItem
+from serinus.evidence import Evidence, InputEvidence, WorkItem
 
 if TYPE_CHECKING:
     from monitors.shards import Shards
@@ -49,7 +52,7 @@ def read_tick(item: WorkItem, reader: LogReader, previous_ms: int, tick_ms: int)
 @dataclass(slots=True)
 class Follower:
     """`posted_ms`: the newest look that the controller has; `unsaved`: looks since the last checkpoint; `shards`: who
-    reads and accumulates, when it is not this process alone."""
+    reads and accumulates, when it is not this process alone; `inputs`: of their checks, None: none are recorded."""
 
     assessor: Assessor
     reader: LogReader
@@ -57,6 +60,7 @@ class Follower:
     posted_ms: int | None
     unsaved: int = 0
     shards: Shards | None = None
+    inputs: InputState | None = None
 
     @classmethod
     def start(cls, item: WorkItem, log: Path, state: Path, shards: Shards | None = None) -> Follower:
@@ -67,9 +71,9 @@ class Follower:
         if not _FILE_NAME.fullmatch(item.rollout):
             raise BadInput(f"the rollout {item.rollout[:80]!r} cannot name a file")
         path = state / f"{item.rollout}.npz"
-        assessor = _saved(path, item) or Assessor(item)
+        assessor, inputs = _saved(path, item) or (Assessor(item), _input_state(item))
         reader = LogReader(log, item.model, item.sla.slice_features)
-        return cls(assessor, reader, path, item.last_tick_ms, shards=shards)
+        return cls(assessor, reader, path, item.last_tick_ms, shards=shards, inputs=inputs)
 
     @property
     def item(self) -> WorkItem:
@@ -87,13 +91,21 @@ class Follower:
         tick_ms = self.at_ms + self.item.sla.tick_s * 1000
         if tick_ms > watermark_ms:
             return None
+        checks = self._check_inputs(tick_ms)
         if self.shards is None:
-            evidence = self.assessor.consume(read_tick(self.item, self.reader, self.at_ms, tick_ms))
+            tick = read_tick(self.item, self.reader, self.at_ms, tick_ms)
+            evidence = self.assessor.consume(replace(tick, inputs=checks))
         else:
             parts = self.shards.parts(self.assessor.whole, self.at_ms, tick_ms)
-            evidence = self.assessor.consume_parts(tick_ms, parts)
+            evidence = self.assessor.consume_parts(tick_ms, parts, checks)
         self.unsaved += 1
         return evidence
+
+    def _check_inputs(self, tick_ms: int) -> tuple[InputEvidence, ...]:
+        if self.inputs is None:
+            return ()
+        rows, _ = self.reader.inputs(self.at_ms, tick_ms)
+        return self.inputs.consume(rows, tick_ms)
 
     def is_news(self, evidence: Evidence) -> bool:
         """False for a look that the controller has already (it was made again after a restart)."""
@@ -102,15 +114,24 @@ class Follower:
     def save(self) -> None:
         """Write the checkpoint; only to be called when the controller has every look that is in it."""
         if self.unsaved:
-            checkpoint.save(self.assessor, self.path)
+            checkpoint.save(self.assessor, self.path, self.inputs.state() if self.inputs is not None else None)
             self.unsaved = 0
 
 
-def _saved(path: Path, item: WorkItem) -> Assessor | None:
+def _input_state(item: WorkItem) -> InputState | None:
+    if not item.sla.serving.inputs_share:
+        return None
+    return InputState(Layout.of(item.sla, references(item.packages, (item.baseline, item.candidate))))
+
+
+def _saved(path: Path, item: WorkItem) -> tuple[Assessor, InputState | None] | None:
     if not path.exists():
         return None
     try:
         assessor = checkpoint.load(path)
+        inputs = _input_state(item)
+        if inputs is not None:
+            inputs = InputState.of_state(inputs.layout, checkpoint.inputs_of(path))
     except (OSError, KeyError, ValueError, zipfile.BadZipFile, msgspec.MsgspecError) as error:
         _log.error("the checkpoint %s cannot be used, the logs are read again: %s", path, error)
         return None
@@ -119,4 +140,4 @@ def _saved(path: Path, item: WorkItem) -> Assessor | None:
     if not same or ahead:
         _log.warning("the checkpoint %s %s", path, "is ahead of the controller" if same else "is of another plan")
         return None
-    return assessor
+    return assessor, inputs

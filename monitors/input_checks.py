@@ -32,6 +32,8 @@ DAY_H = 24
 CLUSTER = 4.0
 """So many rows tell as much as one independent row."""
 SURE_Z = 4.0
+WANDERS = 3.0
+"""Times as far as its own days were from the whole, a healthy stream may be from the baseline."""
 LEAST_GROUPS = 15
 LEAST_HOUR_ROWS = 20
 MOST_SHOWN = 200
@@ -44,6 +46,7 @@ class Seen:
     hours: Mapping[int, NDArray[np.uint32]]
     groups: Mapping[int, NDArray[np.uint64]]
     values: Mapping[tuple[int, int, int], Distinct]
+    first_hour: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +93,7 @@ def check(layout: Layout, seen: Seen, tick_ms: int, kept_h: int = DAY_H) -> tupl
     for number, gauge in enumerate(layout.gauges):
         for place in range(len(layout.places)):
             spot = _Spot(layout, gauge, number, place)
-            for found in spot.checks(seen, recent, windows, hours):
+            for found in spot.checks(seen, recent, windows, last):
                 if found.beyond:
                     beyond.append(found)
                 elif not place:
@@ -116,17 +119,16 @@ class _Spot:
     def told(self) -> InputBaseline | None:
         return self.layout.references[0].baseline.input(self.gauge.name, self.layout.places[self.place])
 
-    def checks(
-        self, seen: Seen, recent: list[_Window], windows: Mapping[int, _Window], hours: list[int]
-    ) -> Iterator[Checked]:
-        """`recent`: ever more of the newest hours; `windows`: length in hours -> the newest ones; `hours`: all."""
+    def checks(self, seen: Seen, recent: list[_Window], windows: Mapping[int, _Window], last: int) -> Iterator[Checked]:
+        """`recent`: ever more of the newest hours; `windows`: length in hours -> the newest ones; `last`: now."""
         if not recent:
             return
         window = next((each for each in recent if self._enough(each)), recent[-1])
+        span = last - (last if seen.first_hour is None else seen.first_hour) + 1
         yield from self._shares(window)
         for length, days in windows.items():
-            yield from self._divergence(days, length)
-        yield from self._stale(seen, hours)
+            yield from self._divergence(days, length, min(length, span))
+        yield from self._stale(seen, sorted(hour for hour in seen.hours if hour <= last))
 
     def _enough(self, window: _Window) -> bool:
         rows, bits = int(window.counts[self.place, self.gauge.base + ROWS]), int(window.groups[self.place])
@@ -167,7 +169,8 @@ class _Spot:
         why = lacks or f"{own:.3g} in the baseline; over {window.hours} h"
         return self._made(name, window, of[1], value, own + more, beyond=beyond, why=why)
 
-    def _divergence(self, days: _Window, length: int) -> Iterator[Checked]:
+    def _divergence(self, days: _Window, length: int, span: int) -> Iterator[Checked]:
+        """`length`: hours that `days` is of; `span`: for so many there may have been rows, so far."""
         gauge, limits, told = self.gauge, self.gauge.limits, self.told
         own = gauge.shares(told) if told is not None and gauge.bins else None
         if own is None or told is None or (limits.psi is None and limits.js is None):
@@ -176,12 +179,13 @@ class _Spot:
         rows, lacks = int(counts.sum()), ""
         if rows < limits.min_rows or not self._enough(days):
             lacks = f"{rows} rows with a value, {limits.min_rows} needed"
-        elif days.hours < length - DAY_H / 4:  # nights without a row are part of a day
-            lacks = f"{days.hours} of {length} hours so far"
+        elif span < length:
+            lacks = f"{span} of {length} hours so far"
         chance = (len(own) - 1) * (CLUSTER / max(rows, 1) + 1 / max(told.rows, 1))
         live = shares_of(counts)
         apart, bits = float(psi(own, live)), float(jensen_shannon(own, live))
-        limit = max(limits.psi, 2 * told.wander) + chance if limits.psi is not None else math.inf
+        wander = WANDERS * max(told.wander, gauge.told.wander if gauge.told is not None else 0.0)
+        limit = max(limits.psi, wander) + chance if limits.psi is not None else math.inf
         beyond = apart > limit or (limits.js is not None and bits > limits.js + chance / (8 * math.log(2)))
         why = lacks or f"over {length} h; Jensen-Shannon {bits:.3g}; {_shown(gauge, counts, told)}"
         shown = limit if math.isfinite(limit) else max(apart, 1e-9)

@@ -40,7 +40,8 @@ class InputState:
 
     `groups`: event hour -> for each place 64 bits, one for each group of entities that had a row. `values`: (hour,
     gauge, place) -> distinct values. `since`: check -> event time (ms) from which on it has been beyond its limit.
-    `kept_h`: hours that the checks look at; `unreadable`: requests whose tensors are not what they say."""
+    `kept_h`: hours that the checks look at; `unreadable`: requests whose tensors are not what they say.
+    `first_hour`: the first one that had a row; a whole day is judged only where there was one."""
 
     layout: Layout
     kept_h: int = DAY_H
@@ -50,6 +51,7 @@ class InputState:
     since: dict[str, int] = field(default_factory=dict)
     unreadable: int = 0
     tick_ms: int | None = None
+    first_hour: int | None = None
 
     def consume(self, rows: Sequence[InputRow], tick_ms: int) -> tuple[InputEvidence, ...]:
         """Count the inputs that are due at a tick, and judge: what is beyond its limit, and how each input is.
@@ -66,7 +68,7 @@ class InputState:
         self.groups = {hour: bits for hour, bits in self.groups.items() if hour > oldest}
         recent = max(oldest, (tick_ms - 1) // HOUR_MS - DAY_H - 1)
         self.values = {key: seen for key, seen in self.values.items() if key[0] > recent}
-        found = check(self.layout, Seen(self.hours, self.groups, self.values), tick_ms, self.kept_h)
+        found = check(self.layout, Seen(self.hours, self.groups, self.values, self.first_hour), tick_ms, self.kept_h)
         beyond = {each.key: self.since.get(each.key, each.from_ms) for each in found if each.beyond}
         self.since = beyond
         return tuple(each.since(beyond.get(each.key)) for each in found)
@@ -92,6 +94,7 @@ class InputState:
         merged = InputState(self.layout, self.kept_h, since=dict(self.since), tick_ms=self.tick_ms)
         merged.unreadable = self.unreadable + other.unreadable
         for part in (self, other):
+            merged._begin(part.first_hour)
             for hour, counts in part.hours.items():
                 at = merged._hour(hour)
                 merged.hours[at] = merged.hours[at] + counts
@@ -110,6 +113,7 @@ class InputState:
             "since": dict(sorted(self.since.items())),
             "unreadable": self.unreadable,
             "tick_ms": self.tick_ms,
+            "first_hour": self.first_hour,
         }
         sizes = np.array([len(self.values[key].hashes) for key in keys], np.int64)
         return {
@@ -130,7 +134,7 @@ class InputState:
         if told["format"] != FORMAT or told["layout"] != layout.digest:
             raise ValueError("the state of the inputs is of another format, of other limits or of other packages")
         made = cls(layout, int(told["kept_h"]), since={str(key): int(at) for key, at in told["since"].items()})
-        made.unreadable, made.tick_ms = int(told["unreadable"]), told["tick_ms"]
+        made.unreadable, made.tick_ms, made.first_hour = int(told["unreadable"]), told["tick_ms"], told["first_hour"]
         counts = arrays["counts"].astype(np.uint32).reshape(-1, *made._shape)
         groups = arrays["groups"].astype(np.uint64).reshape(-1, made._shape[0])
         for at, hour in enumerate(arrays["hours"].astype(np.int64).tolist()):
@@ -151,6 +155,10 @@ class InputState:
             self.groups[hour] = np.zeros(self._shape[0], np.uint64)
         return hour
 
+    def _begin(self, hour: int | None) -> None:
+        if hour is not None:
+            self.first_hour = hour if self.first_hour is None else min(self.first_hour, hour)
+
     def _see(self, key: tuple[int, int, int], seen: Distinct) -> None:
         known = self.values.get(key)
         self.values[key] = seen if known is None else known.merge(seen)
@@ -159,6 +167,7 @@ class InputState:
         """Rows of one hour. `group`: of each row's entity, shape (rows,)."""
         rows, layout = len(batch.at), self.layout
         self._hour(hour)
+        self._begin(hour)
         places = layout.places_of(batch.raw, rows)
         for place in places:
             np.bitwise_or.at(self.groups[hour], place[place >= 0], np.uint64(1) << group[place >= 0])

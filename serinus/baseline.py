@@ -64,7 +64,8 @@ class InputBaseline(_Told):
     A text: `categories`: its most frequent values with their shares, `rest`: the share of all others. A number:
     `numbers`: at quantiles, with the least, the greatest and the mean.
 
-    `wander`: the greatest population stability index of ten consecutive parts of the rows against all of them.
+    `wander`: the greatest population stability index of one day (without event times: of one of ten consecutive parts)
+    against all rows.
     `spell_s`: the longest time for which more than half of the rows had values that all stayed the same, of `span_s`
     seconds altogether; None where the rows came without event times."""
 

@@ -32,7 +32,7 @@ class InputLimits(Word):
 
     `psi`: population stability index against the baseline's bins, and `js`: Jensen-Shannon divergence (bits, 0 to 1),
     over the newest day: one hour of a day is never like all of them. A baseline that wandered itself raises the limit
-    to twice as far as its own parts were from the whole.
+    to three times as far as its own days were from the whole.
 
     `stale_s`: for so long may more than half of the rows have values that are all still the same; None: twice as long
     as in the baseline, where that was made with event times and the input moved there; else it is not checked.

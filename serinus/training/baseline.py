@@ -24,7 +24,7 @@ SLICE_CATEGORIES, MOST_VALUES, MOST_PLACES, LEAST_ROWS = 50, 30, 60, 200
 """Categories told of a slice; an input is sliced by that has so few values; slices altogether; rows of a slice."""
 WORD = 256
 PARTS, LEAST_PART = 10, 500
-HOUR_MS = 3_600_000
+HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 
 
 def baseline_of(
@@ -122,7 +122,7 @@ def _input(
         told["numbers"] = _histogram(numbers, (like or {}).get("numbers"))
         told |= {"low": float(numbers.min()), "high": float(numbers.max()), "mean": float(numbers.mean())}
         bins = np.searchsorted(told["numbers"]["edges"], numbers, side="right")
-    told["wander"] = _wander(bins)
+    told["wander"] = _wander(bins, event_ms if event_ms is None else event_ms[present])
     if event_ms is not None:
         told |= _spell(known[present], event_ms[present])
     return told
@@ -140,16 +140,22 @@ def _categories(values: Array, like: Sequence[str]) -> tuple[dict[str, float], n
     return shares, rank[number]
 
 
-def _wander(bins: npt.NDArray[np.int64]) -> float:
-    """The greatest population stability index of consecutive parts against the whole: rows in the order of time show
-    how far a healthy stream wanders, shuffled ones only chance."""
-    parts = min(PARTS, len(bins) // LEAST_PART)
-    if parts < 2:
+def _wander(bins: npt.NDArray[np.int64], event_ms: npt.NDArray[np.int64] | None) -> float:
+    """The greatest population stability index of the days, or without times of consecutive parts, against the whole:
+    how far a healthy stream wanders. Of shuffled rows without times that is only chance."""
+    if event_ms is None:
+        parts = min(PARTS, len(bins) // LEAST_PART)
+        each = np.array_split(bins, parts) if parts > 1 else []
+    else:
+        days = event_ms // DAY_MS
+        each = [bins[days == day] for day in np.unique(days).tolist()]
+        each = [part for part in each if len(part) >= LEAST_PART]
+    if len(each) < 2:
         return 0.0
     size = int(bins.max()) + 1
     whole = _shares(np.bincount(bins, minlength=size))
-    each = [_shares(np.bincount(part, minlength=size)) for part in np.array_split(bins, parts)]
-    return float(max(((p - whole) * np.log(p / whole)).sum() for p in each))
+    counted = [_shares(np.bincount(part, minlength=size)) for part in each]
+    return float(max(((p - whole) * np.log(p / whole)).sum() for p in counted))
 
 
 def _shares(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
