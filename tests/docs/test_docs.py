@@ -7,11 +7,13 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from serinus.client import Client
 from serinus.rollouts import Phase
+from serinus.sla import Metric, Sla, TaskSla
 
 REPOSITORY = Path(__file__).parents[2]
 PAGES = sorted([REPOSITORY / "README.md", REPOSITORY / "CHANGELOG.md", *(REPOSITORY / "docs").rglob("*.md")])
@@ -36,6 +38,20 @@ def test_every_block_of_code_is_one_that_a_test_runs() -> None:
 def test_the_readme_shows_the_quickstart_as_it_is() -> None:
     (shown,) = blocks(REPOSITORY / "README.md", "python")
     assert shown == (REPOSITORY / "examples" / "quickstart.py").read_text()
+
+
+def test_every_sla_in_the_docs_is_one() -> None:
+    found = [block for page in PAGES for block in blocks(page, "yaml") if "\nmodel:" in block]
+    assert found
+    for block in found:
+        sla = Sla.from_yaml(block)
+        assert sla.cells()
+
+
+def test_every_metric_and_word_of_a_task_is_explained() -> None:
+    page = (REPOSITORY / "docs" / "sla.md").read_text()
+    words = {*get_args(Metric), *TaskSla.model_fields} - {"kind", "head"}
+    assert {word for word in words if f"`{word}`" not in page} == set()
 
 
 @pytest.mark.e2e
