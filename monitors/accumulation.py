@@ -111,8 +111,7 @@ class Accumulation:
         """The tick is whole: freeze bins, count what waited, count user-minutes. Returns the tick's counts."""
         for task in self.item.sla.tasks:
             self._freeze(task)
-        for waits in [waits for waits in self.waiting if _frame_key(waits) in self.bins]:
-            self._enter(waits, self.waiting.pop(waits))
+        self.enter()
         for task, parts in sorted(self.pending.items()):
             self._expose(task, _joined(parts))
         self.pending = {}
@@ -123,6 +122,11 @@ class Accumulation:
         self.counts += self.recent
         self.recent = Counter()
         return recent
+
+    def enter(self) -> None:
+        """Rows that wait for what is frozen already enter their tables. A part may do so before it is absorbed."""
+        for waits in [waits for waits in self.waiting if _frame_key(waits) in self.bins]:
+            self._enter(waits, self.waiting.pop(waits))
 
     def rows_waiting(self, waits: Waits) -> int:
         """Scores that wait for bins, of the side that has fewer."""

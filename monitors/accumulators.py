@@ -135,6 +135,11 @@ class Cell:
         """Of all rows, shape (2, C)."""
         return np.asarray(self.users.sums.sum(axis=(0, 3)))
 
+    @property
+    def empty_handed(self) -> bool:
+        """Whether it has seen nothing."""
+        return not self.users.sums.any() and not self.pooled.any()
+
     def add_sums(self, batch: Batch) -> None:
         """Count rows in everything that needs no bins."""
         if not len(batch):
@@ -187,7 +192,7 @@ class Cell:
 
     def absorb(self, other: Cell) -> None:
         """As if this one had seen what the other saw."""
-        if not other.users.sums.any() and not other.pooled.any():
+        if other.empty_handed:
             return
         self._hold(len(other.pooled))
         self.pooled[: len(other.pooled)] += other.pooled

@@ -56,6 +56,8 @@ class Shard:
         """What its rows add at one tick. Raises OSError."""
         part = Accumulation(item, replay, bins=bins)
         part.add(read_tick(item, self._reader(item), previous_ms, tick_ms))
+        part.enter()
+        part.cells = {place: cell for place, cell in part.cells.items() if not cell.empty_handed}
         return part
 
     def merge(self, one: Accumulation, other: Accumulation) -> Accumulation:
