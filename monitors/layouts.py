@@ -19,7 +19,7 @@ Source = Literal["mature", "early", "unlabelled"]
 Place = tuple[Stream, str, str, Source]
 """Stream, task, slice, source. Metrics of one place read one cell."""
 
-BUDGET = 400 << 20
+BUDGET = 416 << 20
 FEWER_BINS = (32, 16)
 MOST_BLOCKS = 112
 """Blocks of all widths together that a cell holds at a time: of 90 hours, 15 of 6 hours, 4 days, and the like."""
