@@ -80,7 +80,7 @@ class Outcomes:
         if not len(mine):
             return Outcome(y, Counter(), {})
         mine = mine[labels.known_ms[mine] < matures_ms(self.sla, task, labels.event_ms[mine])]
-        mine = mine[self._fresh(mine)]
+        mine = mine[self.fresh(mine)]
         event_ms, known_ms = labels.event_ms[mine], labels.known_ms[mine]
         valid = valid_labels(spec.kind, labels.value[mine])
         early, late = known_ms < event_ms, known_ms > event_ms + window_s * 1000
@@ -104,7 +104,7 @@ class Outcomes:
         hours, seen = np.unique(event_ms // HOUR_MS, return_counts=True)
         return Outcome(y, counts, dict(zip(hours.tolist(), seen.tolist(), strict=True)))
 
-    def _fresh(self, mine: Ints) -> Mask:
+    def fresh(self, mine: Ints) -> Mask:
         """Without labels that came more than once (equal in key, value and time)."""
         key = self.key[mine]
         fresh = np.ones(len(mine), np.bool_)

@@ -115,6 +115,8 @@ class Mark(msgspec.Struct, frozen=True):
     wall_ms           when it was written
     complete_to_ms    label source -> event time up to which the source says that it has sent every label
     complete_at_ms    label source -> wall time at which it said so
+    complete_tasks    label source -> the tasks that it speaks for; all tasks where it names none
+    newest_ms         event time of the newest request that was answered; None before the first
     outstanding_ms    event time of the oldest shadow copy not yet recorded or dropped; None when there is none
     lost              rows that could not be written, and shadow copies that were dropped; "shadow_limited" counts
                       copies that were never made, for the rate limit of shadow traffic: thinned, not lost
@@ -129,6 +131,8 @@ class Mark(msgspec.Struct, frozen=True):
     lost: dict[str, int] = {}
     lost_by_minute: dict[int, int] = {}
     ended: bool = False
+    complete_tasks: dict[str, list[str]] = {}
+    newest_ms: int | None = None
 
 
 def hour_of(event_ms: int) -> str:

@@ -110,7 +110,9 @@ class LabelCalls:
         return Call(0, form, model, tasks, times.now_ms, times.may_replay, 0, 0, sampled)
 
     async def _complete(self, model: str, said: CompleteTo) -> None:
-        self._marks.of(model).complete(said.source, said.event_ms, time.time_ns() // 1_000_000)
+        if odd := sorted(set(said.tasks) - set(values_of(self._applied(model).manifests.values()))):
+            raise BadInput(f"complete_to.tasks has {odd[0]!r}, which is no task of {model}")
+        self._marks.of(model).complete(said.source, said.event_ms, time.time_ns() // 1_000_000, said.tasks)
         try:
             await self._marks.write(model, durable=True)
         except OSError as error:

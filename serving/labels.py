@@ -26,8 +26,11 @@ Source = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,127
 
 
 class CompleteTo(msgspec.Struct):
+    """A source has sent every label up to then, of `tasks`; of all where it names none."""
+
     source: Source
     event_ms: Annotated[int, msgspec.Meta(ge=0, lt=1 << 48)]
+    tasks: Annotated[list[Annotated[str, msgspec.Meta(max_length=63)]], msgspec.Meta(max_length=256)] = []
 
 
 class LabelIn(msgspec.Struct):

@@ -7,7 +7,7 @@ import itertools
 import logging
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from typing import Protocol
 
 from serinus.records import Mark
@@ -36,6 +36,8 @@ class ModelMark:
     def __init__(self) -> None:
         self.complete_to_ms: dict[str, int] = {}
         self.complete_at_ms: dict[str, int] = {}
+        self.complete_tasks: dict[str, list[str]] = {}
+        self.newest_ms: int | None = None
         self.lost: Counter[str] = Counter()
         self.lost_by_minute: dict[int, int] = {}
         self._outstanding: dict[int, int] = {}
@@ -45,6 +47,7 @@ class ModelMark:
         """A request or shadow copy whose row is still to come; returns the number to `end` it by."""
         number = next(self._numbers)
         self._outstanding[number] = event_ms
+        self.newest_ms = event_ms if self.newest_ms is None else max(self.newest_ms, event_ms)
         return number
 
     def end(self, number: int) -> None:
@@ -63,8 +66,13 @@ class ModelMark:
             if len(self.lost_by_minute) > MOST_MINUTES:
                 del self.lost_by_minute[min(self.lost_by_minute)]
 
-    def complete(self, source: str, event_ms: int, wall_ms: int) -> None:
-        """The source has sent every label up to `event_ms`; an earlier time than it said before changes nothing."""
+    def complete(self, source: str, event_ms: int, wall_ms: int, tasks: Sequence[str] = ()) -> None:
+        """The source has sent every label of these tasks (none: of all) up to `event_ms`; an earlier time than it said
+        before changes nothing."""
+        if tasks:
+            self.complete_tasks[source] = sorted(tasks)
+        else:
+            self.complete_tasks.pop(source, None)
         if event_ms > self.complete_to_ms.get(source, -1):
             self.complete_to_ms[source], self.complete_at_ms[source] = event_ms, wall_ms
 
@@ -122,6 +130,8 @@ class Marks:
                 outstanding_ms=state.outstanding_ms,
                 lost=dict(state.lost),
                 lost_by_minute=dict(state.lost_by_minute),
+                complete_tasks=dict(state.complete_tasks),
+                newest_ms=state.newest_ms,
             )
             for model, state in self._models.items()
         }
