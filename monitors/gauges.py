@@ -74,10 +74,14 @@ class Gauge:
     @property
     def stale_s(self) -> int | None:
         """So long may the values stay the same; None: not checked."""
-        if self.limits.stale_s is not None or self.told is None:
+        return self.stale_s_of(self.told)
+
+    def stale_s_of(self, told: InputBaseline | None) -> int | None:
+        """The same in one place, of which the baseline says `told`."""
+        if self.limits.stale_s is not None or told is None:
             return self.limits.stale_s
-        spell, span = self.told.spell_s, self.told.span_s
-        if spell is None or span is None or span < 86_400 or spell > min(span // 4, 43_200):
+        spell, span = told.spell_s, told.span_s
+        if spell is None or span is None or span < 86_400 or spell > min(span // 4, 36_000):
             return None
         return max(2 * spell, LEAST_STALE_S)
 

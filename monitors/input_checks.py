@@ -193,7 +193,7 @@ class _Spot:
         yield replace(made, window_s=length * 3_600)
 
     def _stale(self, seen: Seen, hours: list[int]) -> Iterator[Checked]:
-        limit_s = self.gauge.stale_s
+        limit_s = self.gauge.stale_s_of(self.told)
         if limit_s is None:
             return
         keys = [(hour, (hour, self.number, self.place)) for hour in hours]

@@ -1,146 +1,98 @@
-"""Past traffic with logged inputs and labels, and packages with real graphs that score it."""
+"""Synthetic traffic with raw inputs: daily cycles, an hourly weather feed, three countries; and its baseline."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx.parser
-from scipy.special import expit
 
-from serinus.evidence import WorkItem
-from serinus.jobs import Job
-from serinus.package import digest_of, write_manifest
-from serinus.preflights import PreflightParams
-from serinus.records import (
-    MAGIC,
-    InputRow,
-    InputTensor,
-    LabelRow,
-    PredictionRow,
-    Score,
-    encode_row,
-    hour_of,
-    log_folder,
-)
-from serinus.rollouts import Preflight
-from serinus.routes import PackageRef
+from monitors.references import Reference
+from serinus.baseline import Baseline
+from serinus.ids import uuid7
+from serinus.records import InputRow, InputTensor
 from serinus.sla import Sla
+from serinus.tasks import InputSpec
+from serinus.training.baseline import baseline_of
 
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000
-T0 = 19_000 * DAY_MS
-"""Where the traffic begins; it goes on for DAYS, and labels are complete UNTIL_MS."""
-DAYS, MATURE_DAYS = 9, 2
-UNTIL_MS = T0 + DAYS * DAY_MS
-COUNTRIES = ("BR", "DE", "XX")
-
-SLA = Sla.model_validate(
-    {
-        "model": "ads",
-        "tasks": {
-            "click": {"label_window_s": 1800, "absent": "negative"},
-            "stay": {"label_window_s": 7 * 86_400, "absent": "unlabelled"},
-        },
-        "slices": {"country": list(COUNTRIES)},
-        "serving": {"inputs_share": 0.5},
-        "tick_s": 600,
-        "freeze_scores": 500,
-    }
+T0 = 20_000 * DAY_MS
+COUNTRIES = ("BR", "DE", "US")
+SPECS = (
+    InputSpec(name="country", datatype="BYTES"),
+    InputSpec(name="device", datatype="BYTES", nullable=True),
+    InputSpec(name="temperature", datatype="FP32", nullable=True),
+    InputSpec(name="price", datatype="FP64"),
+    InputSpec(name="minute", datatype="INT32"),
 )
-GRAPHS = {
-    "good": "one = Constant <value_float = 0.05> () m = Mul(a, one) l = Add(x, m)",
-    "twin": "one = Constant <value_float = 0.05> () m = Mul(b, one) l = Add(x, m)",
-    "broken": "two = Constant <value_float = 2.0> () bad = Equal(c, two) l = Where(bad, a, x)",
-}
-"""What the heads read: `broken` gives one country noise."""
+Raw = dict[str, np.ndarray[Any, Any]]
 
 
-def package(folder: Path, graph: str, *, optional: tuple[str, ...] = ()) -> PackageRef:
-    """A package with one part and two heads in it; `optional`: inputs more that it declares and reads nothing of."""
-    (folder / "parts").mkdir(parents=True)
-    text = (
-        '<ir_version: 8, opset_import: ["" : 17]>\n'
-        "h (float[n] x, float[n] a, float[n] b, float[n] c) => (float[n] click_p, float[n] stay_p) "
-        f"{{ {GRAPHS[graph]} click_p = Sigmoid(l) k = Neg(l) q = Neg(k) stay_p = Sigmoid(q) }}"
-    )
-    (folder / "parts/h.onnx").write_bytes(onnx.parser.parse_model(text).SerializeToString())
-    (folder / "sample.json").write_text("{}")
-    (folder / "baseline.json").write_text("{}")
-    tasks = [{"name": t, "kind": "binary", "output": f"{t}_p", "base_rate": 0.3} for t in ("click", "stay")]
-    names = ("x", "a", "b", "c")
-    told: dict[str, Any] = {
-        "inputs": [{"name": name, "datatype": "FP32"} for name in names]
-        + [{"name": name, "datatype": "FP32", "required": False, "nullable": True} for name in optional],
-        "parts": [
-            {"name": "h", "role": "head", "file": "parts/h.onnx", "inputs": names, "outputs": ("click_p", "stay_p")}
-        ],
-        "tasks": tasks,
+def weather(hour: int, country: int) -> float:
+    """What a station says for an hour: a daily cycle and its own noise, to a tenth of a degree."""
+    noise = np.random.default_rng(hour * 7 + country).normal(0, 2)
+    return round(15 + 5 * country + 6 * np.sin(2 * np.pi * ((hour % 24) - 9) / 24) + noise, 1)
+
+
+def hour_of(rng: np.random.Generator, hour: int, rows: int) -> tuple[Raw, np.ndarray[Any, Any]]:
+    """(Raw inputs, event times) of one hour: more rows by day, other devices at night, prices by country."""
+    day = 0.5 + 0.5 * np.sin(2 * np.pi * ((hour % 24) - 6) / 24)
+    n = int(rows * (0.3 + 1.4 * day))
+    country = rng.choice(3, n, p=[0.2 + 0.2 * day, 0.4 - 0.1 * day, 0.4 - 0.1 * day])
+    event_ms = np.sort(rng.integers(hour * HOUR_MS, (hour + 1) * HOUR_MS, n))
+    device = np.where(rng.random(n) < 0.3 + 0.4 * day, "web", "phone").astype(object)
+    device[rng.random(n) < 0.01] = ""
+    now = np.array([weather(hour, c) for c in range(3)], np.float32)
+    raw = {
+        "country": np.array(COUNTRIES, object)[country],
+        "device": device,
+        "temperature": now[country],
+        "price": rng.lognormal(3 + country, 0.4),
+        "minute": (event_ms // 60_000 % 1440).astype(np.int32),
     }
-    write_manifest(folder, told)
-    return PackageRef(digest=digest_of(folder), uri=folder.as_uri())
+    return raw, event_ms
 
 
-def write(log: Path, rows: Iterable[Any], writer: str = "w0") -> None:
-    """Append rows of any kind to the logs of `ads`."""
-    kinds = {InputRow: "inputs", LabelRow: "labels", PredictionRow: "predictions"}
-    files: dict[Path, list[bytes]] = {}
-    for row in rows:
-        hour = hour_of(int.from_bytes(row.id[:6], "big"))
-        path = log_folder(log, kinds[type(row)], "ads", hour) / f"{writer}.log"  # type: ignore[arg-type]
-        files.setdefault(path, []).append(encode_row(row))
-    for path, frames in files.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        old = path.read_bytes() if path.exists() else MAGIC
-        path.write_bytes(old + b"".join(frames))
+def stretch(rng: np.random.Generator, first: int, hours: int, rows: int) -> tuple[Raw, np.ndarray[Any, Any]]:
+    parts = [hour_of(rng, first + at, rows) for at in range(hours)]
+    raw = {name: np.concatenate([part[0][name] for part in parts]) for name in parts[0][0]}
+    return raw, np.concatenate([part[1] for part in parts])
 
 
-def traffic(
-    seed: int = 1, requests: int = 9_000, *, inputs: bool = True, shift: float = 0.0, logged_by: int = 1
-) -> list[Any]:
-    """Requests of 300 users: the first two days, whose labels are all known, and the last one (moved by `shift`).
-
-    Every second user's inputs are logged. `logged_by`: the version that answered; every fifth came from another."""
-    rng = np.random.default_rng(seed)
-    rows: list[Any] = []
-    old = rng.integers(T0, T0 + MATURE_DAYS * DAY_MS, requests)
-    new = rng.integers(UNTIL_MS - DAY_MS, UNTIL_MS, requests // 4)
-    for number, at in enumerate(np.sort(np.concatenate([old, new])).tolist()):
-        user = int(rng.integers(300))
-        x, a, b = rng.normal(size=3).astype(np.float32)
-        x = np.float32(x - 1 + (shift if at >= UNTIL_MS - DAY_MS else 0.0))
-        c = user % 3
-        identity = at.to_bytes(6, "big") + rng.bytes(10)
-        version = logged_by if number % 5 else 7
-        p = float(expit(np.float32(x + np.float32(0.05) * a))) if version == 1 else 0.5
-        scores = [Score(task, p, version) for task in ("click", "stay")]
-        told = {"country": COUNTRIES[c]}
-        rows.append(PredictionRow(identity, 0, "stable", f"u{user}", "", 1, scores, told, 900))
-        if inputs and user % 2 == 0:
-            values = {"x": x, "a": a, "b": b, "c": np.float32(c)}
-            tensors = [InputTensor(name, "FP32", [1], value.tobytes()) for name, value in values.items()]
-            rows.append(InputRow(identity, f"u{user}", 1, tensors, 0.5))
-        clicked, stayed = rng.random(2) < expit(float(x) + 0.3 * rng.normal())
-        if clicked:
-            rows.append(LabelRow(identity, 0, "click", 1.0, at + 60_000))
-        if at + 6 * DAY_MS < UNTIL_MS:
-            rows.append(LabelRow(identity, 0, "stay", float(stayed), at + 6 * DAY_MS))
-    return rows
+def requests(rng: np.random.Generator, raw: Raw, event_ms: np.ndarray[Any, Any], users: int = 400) -> list[InputRow]:
+    """One request a row. A number as the serving writes it, little-endian."""
+    specs = {spec.name: spec for spec in SPECS}
+    made = []
+    for at, when in enumerate(event_ms.tolist()):
+        tensors = [
+            InputTensor(
+                name,
+                specs[name].datatype,
+                [1],
+                [str(column[at])] if column.dtype == object else column[at : at + 1].tobytes(),
+            )
+            for name, column in raw.items()
+        ]
+        identity = uuid7(when, rng.bytes(10))
+        made.append(InputRow(identity.bytes, f"user-{rng.integers(users)}", 1, tensors))
+    return made
 
 
-def job_of(baseline: PackageRef, candidate: PackageRef, *, sla: Sla = SLA, **preflight: Any) -> Job:
-    """A preflight of the first two days, with a fifth of alpha."""
-    item = WorkItem(
-        rollout="r1",
-        model="ads",
-        sla=sla,
-        baseline=1,
-        candidate=2,
-        alpha=0.01,
-        started_event_ms=0,
-        packages={1: baseline, 2: candidate},
-    )
-    asked = Preflight.model_validate({"window_s": MATURE_DAYS * 86_400, **preflight})
-    params = PreflightParams(item=item, preflight=asked, until_ms=UNTIL_MS).model_dump(mode="json")
-    return Job(id="preflight-r1", kind="preflight", model="ads", params=params, state="running")
+def baseline(rng: np.random.Generator, days: int = 14, rows: int = 200) -> Baseline:
+    """Of the fortnight before T0."""
+    raw, event_ms = stretch(rng, T0 // HOUR_MS - 24 * days, 24 * days, rows)
+    told = baseline_of(SPECS, raw, {}, {}, lambda *_: {}, event_ms=event_ms)
+    return Baseline.model_validate(told)
+
+
+def reference(told: Baseline, version: int = 1, **words: frozenset[str]) -> Reference:
+    return Reference(version, f"digest-{version}", told, words or {"country": frozenset(COUNTRIES)})
+
+
+def sla_of(**changes: Any) -> Sla:
+    told: dict[str, Any] = {
+        "model": "ads",
+        "tasks": {"click": {"label_window_s": 600, "absent": "negative"}},
+        "slices": {"country": list(COUNTRIES)},
+        "serving": {"inputs_share": 1.0},
+    }
+    return Sla.model_validate({**told, **changes})
