@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import msgspec
 import pytest
 
 from monitors.assess import Assessor
-from monitors.follower import read_tick
+from monitors.follower import Follower, read_tick
 from monitors.log import LogReader
 from serinus.evidence import WorkItem
 from serinus.records import (
@@ -126,3 +127,22 @@ def test_old_hours_go_and_what_is_awaited_stays(tmp_path: Path) -> None:
     mark.write_bytes(msgspec.json.encode(Mark("w", int(now * 1000))))
     assert drop_old(tmp_path, KEEP_DAYS, now) == 1
     assert left() == {"predictions": 2, "labels": 2, "inputs": 1}
+
+
+def test_a_monitor_that_starts_again_goes_on_as_if_nothing_had_changed_on_disk(tmp_path: Path, item: WorkItem) -> None:
+    """Consumed, saved, compacted, the oldest hours dropped; then the process begins again from its checkpoint."""
+    world(tmp_path, 12)
+    end = START + 14 * HOUR_MS
+    whole = Follower.start(item, tmp_path, tmp_path / "whole")
+    expected = [evidence.digest for evidence in iter(lambda: whole.look(end), None)]
+    first = Follower.start(item, tmp_path, tmp_path / "state")
+    found = [first.look(START + 7 * HOUR_MS) for _ in range(7)]
+    first.save()
+    posted = item.model_copy(update={"last_tick_ms": first.at_ms})
+    assert run(tmp_path, 0.0, dict.fromkeys(KEEP_DAYS, 1e6), LATER) > 0
+    for kind in ("predictions", "labels"):
+        for hour in range(5):  # consumed, and no label of theirs is waited for
+            shutil.rmtree(log_folder(tmp_path, kind, "m", hour_of(START + hour * HOUR_MS)))
+    again = Follower.start(posted, tmp_path, tmp_path / "state")
+    found += list(iter(lambda: again.look(end), None))
+    assert [evidence.digest for evidence in found if evidence is not None] == expected
