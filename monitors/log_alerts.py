@@ -1,0 +1,24 @@
+"""Alerts about files of the logs that are damaged. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from serinus.evidence import HealthAlert
+
+MOST = 20
+
+
+def log_alerts(model: str, corrupt: Iterable[str]) -> tuple[HealthAlert, ...]:
+    """One for each damaged file (paths under the log's folder, as a `Tick` names them), and one for those beyond MOST.
+
+    They stand until the file is away: what it held may be missing from every look since."""
+    names = sorted(set(corrupt))
+    alerts = [_alert(model, name, f"{name} is damaged: its rows from there on count nowhere") for name in names[:MOST]]
+    if len(names) > MOST:
+        alerts.append(_alert(model, "more", f"{len(names) - MOST} more files of the logs are damaged"))
+    return tuple(alerts)
+
+
+def _alert(model: str, what: str, text: str) -> HealthAlert:
+    return HealthAlert(key=f"log:{model}:{what}"[:300], model=model, kind="log", text=text[:1000])
