@@ -30,13 +30,14 @@ class Header(msgspec.Struct, frozen=True):
     item: str
 
 
-def save(assessor: Assessor, path: Path, inputs: State | None = None) -> None:
+def save(assessor: Assessor, path: Path, inputs: State | None = None, labels: State | None = None) -> None:
     """Write the state and the last tick that is in it, in one durable replacement of the file. `inputs`: arrays of the
-    input checks."""
+    input checks; `labels`: of how far labels were looked at."""
     header = Header(FORMAT, METHOD, assessor.item.model_dump_json(exclude={"last_tick_ms"}))
     arrays: State = {"header": np.frombuffer(msgspec.json.encode(header), np.uint8)}
     arrays |= {f"assessor/{name}": array for name, array in assessor.state().items()}
     arrays |= {f"inputs/{name}": array for name, array in (inputs or {}).items()}
+    arrays |= {f"labels/{name}": array for name, array in (labels or {}).items()}
     data = pack(arrays)
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_suffix(".new")
@@ -62,6 +63,11 @@ def load(path: Path) -> Assessor:
 def inputs_of(path: Path) -> State:
     """The arrays of the input checks that were saved beside; none where there were none. Raises like `load`."""
     return under(_arrays(path), "inputs/")
+
+
+def labels_of(path: Path) -> State:
+    """The arrays of how far labels were looked at. Raises like `load`."""
+    return under(_arrays(path), "labels/")
 
 
 def _arrays(path: Path) -> State:

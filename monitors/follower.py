@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import re
 import zipfile
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,44 +17,30 @@ from monitors import checkpoint
 from monitors.assess import Assessor
 from monitors.gauges import Layout
 from monitors.inputs import InputState
-from monitors.join import Due, combine, early_horizons, horizons, join_answers, join_early, join_mature
+from monitors.late import seen_labels
 from monitors.log import LogReader
+from monitors.maturity import Maturity
 from monitors.references import references
 from monitors.rows import Tick
+from monitors.slices import opened, resolved
+from monitors.ticks import Reach, read_tick
 from serinus.errors import BadInput
 from serinus.evidence import Evidence, InputEvidence, WorkItem
 
 if TYPE_CHECKING:
     from monitors.shards import Shards
 
+__all__ = ["Follower", "read_tick"]
+
 _log = logging.getLogger(__name__)
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
-
-
-def read_tick(item: WorkItem, reader: LogReader, previous_ms: int, tick_ms: int) -> Tick:
-    """Everything that is due at `tick_ms` and was not at `previous_ms` (event time, Unix ms)."""
-    parts, broken = [], set[str]()
-    for wait_s, tasks in horizons(item.sla).items():
-        due = (previous_ms - wait_s * 1000, tick_ms - wait_s * 1000)
-        predictions, bad = reader.predictions(*due)
-        labels, worse = reader.labels(*due)
-        parts.append(join_mature(item, tasks, Due(predictions, labels, reader.words), tick_ms))
-        broken |= {*bad, *worse}
-    for wait_s, tasks in early_horizons(item.sla).items():
-        due = (previous_ms - wait_s * 1000, tick_ms - wait_s * 1000)
-        predictions, bad = reader.predictions(*due)
-        labels, worse = reader.labels(*due)
-        parts.append(join_early(item, tasks, Due(predictions, labels, reader.words), tick_ms))
-        broken |= {*bad, *worse}
-    answered, bad = reader.predictions(previous_ms, tick_ms)
-    answers = join_answers(item, answered, reader.words)
-    return combine(tick_ms, parts, answers, tuple(sorted(broken | set(bad))), reader.lost(previous_ms, tick_ms))
 
 
 @dataclass(slots=True)
 class Follower:
     """`posted_ms`: the newest look that the controller has; `unsaved`: looks since the last checkpoint; `shards`: who
-    reads and accumulates, when it is not this process alone; `inputs`: of their checks, None: none are recorded."""
+    reads and accumulates, when it is not this process alone; `inputs`: of their checks, None: none are recorded;
+    `maturity`: how far each task's labels were looked at."""
 
     assessor: Assessor
     reader: LogReader
@@ -61,6 +49,10 @@ class Follower:
     unsaved: int = 0
     shards: Shards | None = None
     inputs: InputState | None = None
+    maturity: Maturity = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.maturity = Maturity.begin(self.item, self.at_ms)
 
     @classmethod
     def start(cls, item: WorkItem, log: Path, state: Path, shards: Shards | None = None) -> Follower:
@@ -71,9 +63,11 @@ class Follower:
         if not _FILE_NAME.fullmatch(item.rollout):
             raise BadInput(f"the rollout {item.rollout[:80]!r} cannot name a file")
         path = state / f"{item.rollout}.npz"
-        assessor, inputs = _saved(path, item) or (Assessor(item), _input_state(item))
+        assessor, inputs, maturity = _saved(path, item) or (Assessor(item), _input_state(item), None)
         reader = LogReader(log, item.model, item.sla.slice_features)
-        return cls(assessor, reader, path, item.last_tick_ms, shards=shards, inputs=inputs)
+        follower = cls(assessor, reader, path, item.last_tick_ms, shards=shards, inputs=inputs)
+        follower.maturity = maturity or follower.maturity
+        return follower
 
     @property
     def item(self) -> WorkItem:
@@ -86,20 +80,44 @@ class Follower:
         start = self.item.started_event_ms // step * step
         return start if self.assessor.last_tick_ms is None else self.assessor.last_tick_ms
 
-    def look(self, watermark_ms: int) -> Evidence | None:
-        """The next look, if its tick is not after the watermark."""
-        tick_ms = self.at_ms + self.item.sla.tick_s * 1000
+    def look(
+        self, watermark_ms: int, held: Mapping[str, int] | None = None, holds: tuple[str, ...] = ()
+    ) -> Evidence | None:
+        """The next look, if its tick is not after the watermark.
+
+        `held`: task -> event time beyond which its labels are not complete, for its source is silent; `holds`: what is
+        to be said of that."""
+        tick_ms, before_ms = self.at_ms + self.item.sla.tick_s * 1000, self.at_ms
         if tick_ms > watermark_ms:
             return None
+        self._close_slices(tick_ms)
         checks = self._check_inputs(tick_ms)
+        reach = self.maturity.reach(tick_ms, held or {})
         if self.shards is None:
-            tick = read_tick(self.item, self.reader, self.at_ms, tick_ms)
-            evidence = self.assessor.consume(replace(tick, inputs=checks))
+            tick = read_tick(self.item, self.reader, before_ms, tick_ms, reach)
+            tick = replace(tick, inputs=checks, holds=holds)
+            more = self._late(reach, tick.labels_seen, before_ms, tick_ms)
+            evidence = self.assessor.consume(replace(tick, counts=dict(Counter(tick.counts) + Counter(more))))
         else:
-            parts = self.shards.parts(self.assessor.whole, self.at_ms, tick_ms)
-            evidence = self.assessor.consume_parts(tick_ms, parts, checks)
+            parts = self.shards.parts(self.assessor.whole, before_ms, tick_ms, reach)
+            more = self._late(reach, seen_labels(self.item, self.reader, reach), before_ms, tick_ms)
+            own = self.assessor.whole.blank()
+            own.add(Tick(tick_ms, {}, {}, more, holds=holds))
+            evidence = self.assessor.consume_parts(tick_ms, [*parts, own], checks)
         self.unsaved += 1
         return evidence
+
+    def _late(self, reach: Reach, seen: Mapping[tuple[str, int], int], before_ms: int, tick_ms: int) -> dict[str, int]:
+        self.maturity.take(reach, seen)
+        return self.maturity.look(self.reader, before_ms, tick_ms)
+
+    def _close_slices(self, tick_ms: int) -> None:
+        """Find the values of open slices once somebody was answered; before that no row is in any cell."""
+        item = resolved(self.item, self.reader, tick_ms)
+        if item is not self.item and item.sla != self.item.sla:
+            last_tick_ms = self.assessor.last_tick_ms
+            self.assessor = Assessor(item)
+            self.assessor.last_tick_ms = last_tick_ms
 
     def _check_inputs(self, tick_ms: int) -> tuple[InputEvidence, ...]:
         if self.inputs is None:
@@ -114,7 +132,8 @@ class Follower:
     def save(self) -> None:
         """Write the checkpoint; only to be called when the controller has every look that is in it."""
         if self.unsaved:
-            checkpoint.save(self.assessor, self.path, self.inputs.state() if self.inputs is not None else None)
+            inputs = self.inputs.state() if self.inputs is not None else None
+            checkpoint.save(self.assessor, self.path, inputs, self.maturity.state())
             self.unsaved = 0
 
 
@@ -124,7 +143,7 @@ def _input_state(item: WorkItem) -> InputState | None:
     return InputState(Layout.of(item.sla, references(item.packages, (item.baseline, item.candidate))))
 
 
-def _saved(path: Path, item: WorkItem) -> tuple[Assessor, InputState | None] | None:
+def _saved(path: Path, item: WorkItem) -> tuple[Assessor, InputState | None, Maturity] | None:
     if not path.exists():
         return None
     try:
@@ -132,12 +151,13 @@ def _saved(path: Path, item: WorkItem) -> tuple[Assessor, InputState | None] | N
         inputs = _input_state(item)
         if inputs is not None:
             inputs = InputState.of_state(inputs.layout, checkpoint.inputs_of(path))
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile, msgspec.MsgspecError) as error:
+        maturity = Maturity.of_state(item, checkpoint.labels_of(path))
+    except (OSError, KeyError, IndexError, ValueError, zipfile.BadZipFile, msgspec.MsgspecError) as error:
         _log.error("the checkpoint %s cannot be used, the logs are read again: %s", path, error)
         return None
-    same = assessor.item.model_copy(update={"last_tick_ms": None}) == item.model_copy(update={"last_tick_ms": None})
+    same = opened(assessor.item) == opened(item)
     ahead = (assessor.last_tick_ms or 0) > (item.last_tick_ms or 0)
     if not same or ahead:
         _log.warning("the checkpoint %s %s", path, "is ahead of the controller" if same else "is of another plan")
         return None
-    return assessor, inputs
+    return assessor, inputs, maturity

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -21,7 +22,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monitors.columns import Labels, Predictions, Words
-from monitors.join import horizons
 from monitors.outcomes import HOUR_MS, Outcomes, matures_ms
 from monitors.prepared import Prepared
 from serinus.evidence import WorkItem
@@ -114,15 +114,14 @@ class LateLabels:
         return +counts, bool((labels.known_ms >= tick_ms).any())
 
 
-def seen_labels(item: WorkItem, reader: Reads, previous_ms: int, tick_ms: int) -> dict[Place, int]:
-    """`Tick.labels_seen` of a tick, by its labels alone."""
+def seen_labels(item: WorkItem, reader: Reads, reach: Mapping[str, tuple[int, int]]) -> dict[Place, int]:
+    """`Tick.labels_seen` of a tick, by its labels alone. `reach`: of every task, see `monitors.ticks`."""
     seen: dict[Place, int] = {}
-    for wait_s, tasks in horizons(item.sla).items():
-        labels, _ = reader.labels(previous_ms - wait_s * 1000, tick_ms - wait_s * 1000)
-        outcomes = _outcomes(item, labels, reader.words)
-        for task in tasks:
-            found = outcomes.of(task, item.sla.tasks[task].label_window_s).seen
-            seen |= {(task, hour): labels for hour, labels in found.items()}
+    for task, (start_ms, end_ms) in reach.items():
+        wait_ms, window_s = item.sla.horizon_s(task) * 1000, item.sla.tasks[task].label_window_s
+        labels, _ = reader.labels(start_ms - wait_ms, end_ms - wait_ms)
+        found = _outcomes(item, labels, reader.words).of(task, window_s).seen
+        seen |= {(task, hour): count for hour, count in found.items()}
     return seen
 
 

@@ -125,6 +125,8 @@ class Monitor:
                 self.followers[rollout] = started
         models = {*work.models, *(item.model for item in work.rollouts)}
         self.watermarks = {model: self.watermarks.get(model, Watermark()) for model in sorted(models)}
+        for item in work.rollouts:
+            self.watermarks[item.model].promise(item.sla)
 
     def _measure(self) -> None:
         now_ms = int(self.clock() * 1000)
@@ -145,8 +147,9 @@ class Monitor:
         return looks
 
     def _look_at(self, follower: Follower, most: int) -> int:
-        due, looks = self.watermarks[follower.item.model].value_ms, 0
-        while due is not None and looks < most and (evidence := follower.look(due)) is not None:
+        watermark, looks = self.watermarks[follower.item.model], 0
+        due, held, holds = watermark.value_ms, watermark.held, tuple(each.text for each in watermark.silences)
+        while due is not None and looks < most and (evidence := follower.look(due, held, holds)) is not None:
             looks += 1
             if follower.is_news(evidence):
                 self.pending.append(evidence)

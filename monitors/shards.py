@@ -16,9 +16,9 @@ from typing import Any, Protocol
 
 from monitors.accumulation import Accumulation, FrameKey
 from monitors.bins import Frame
-from monitors.follower import read_tick
 from monitors.log import CACHED_ROWS, LogReader
 from monitors.portion import Portion
+from monitors.ticks import Reach, read_tick
 from serinus.evidence import WorkItem
 
 __all__ = ["RayShards", "Shard", "Shards", "tree"]
@@ -35,8 +35,11 @@ _KINDS = (RuntimeError, TimeoutError, OSError)
 class Shards(Protocol):
     """Who accumulates a tick in parts."""
 
-    def parts(self, whole: Accumulation, previous_ms: int, tick_ms: int) -> list[Accumulation]:
-        """What `whole` is to absorb of the rows that are due at `tick_ms` and were not at `previous_ms`."""
+    def parts(
+        self, whole: Accumulation, previous_ms: int, tick_ms: int, reach: Reach | None = None
+    ) -> list[Accumulation]:
+        """What `whole` is to absorb of the rows that are due at `tick_ms` and were not at `previous_ms`; `reach`: see
+        `monitors.ticks`."""
 
     def close(self) -> None: ...
 
@@ -51,11 +54,18 @@ class Shard:
     readers: OrderedDict[tuple[str, tuple[str, ...], int], LogReader] = field(default_factory=OrderedDict)
 
     def part(
-        self, item: WorkItem, replay: bool, bins: dict[FrameKey, Frame], previous_ms: int, tick_ms: int
+        self,
+        item: WorkItem,
+        replay: bool,
+        bins: dict[FrameKey, Frame],
+        previous_ms: int,
+        tick_ms: int,
+        *,
+        reach: Reach | None = None,
     ) -> Accumulation:
         """What its rows add at one tick. Raises OSError."""
         part = Accumulation(item, replay, bins=bins)
-        part.add(read_tick(item, self._reader(item), previous_ms, tick_ms))
+        part.add(read_tick(item, self._reader(item), previous_ms, tick_ms, reach))
         part.enter()
         part.cells = {place: cell for place, cell in part.cells.items() if not cell.empty_handed}
         return part
@@ -82,14 +92,16 @@ class RayShards:
         self._log, self._count, self._address = log, count, address
         self._actors: list[Any] = []
 
-    def parts(self, whole: Accumulation, previous_ms: int, tick_ms: int) -> list[Accumulation]:
+    def parts(
+        self, whole: Accumulation, previous_ms: int, tick_ms: int, reach: Reach | None = None
+    ) -> list[Accumulation]:
         """Raises RuntimeError, TimeoutError or OSError when there is no cluster, or no answer; may be asked again."""
         import ray  # noqa: PLC0415 (it takes a second, and one shard needs none)
 
         try:
             actors = self._started()
             shared = ray.put((whole.item, whole.replay, whole.bins))
-            parts = [actor.part.remote(shared, previous_ms, tick_ms) for actor in actors]
+            parts = [actor.part.remote(shared, previous_ms, tick_ms, reach) for actor in actors]
             found: list[Accumulation] = ray.get(tree(parts, self._merge), timeout=WAIT_S)
         except (ray.exceptions.RayError, *_KINDS) as error:
             self.close()
@@ -137,9 +149,13 @@ class _Actor:
         self._shard = Shard(Path(log), number, of)
 
     def part(
-        self, shared: tuple[WorkItem, bool, dict[FrameKey, Frame]], previous_ms: int, tick_ms: int
+        self,
+        shared: tuple[WorkItem, bool, dict[FrameKey, Frame]],
+        previous_ms: int,
+        tick_ms: int,
+        reach: Reach | None = None,
     ) -> Accumulation:
-        return self._shard.part(*shared, previous_ms, tick_ms)
+        return self._shard.part(*shared, previous_ms, tick_ms, reach=reach)
 
     def merge(self, one: Accumulation, other: Accumulation) -> Accumulation:
         return self._shard.merge(one, other)

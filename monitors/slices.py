@@ -63,6 +63,15 @@ def resolved(item: WorkItem, reader: Reads, tick_ms: int) -> WorkItem:
     return item.model_copy(update={"sla": item.sla.model_copy(update={"slices": {**item.sla.slices, **closed}})})
 
 
+def opened(item: WorkItem) -> WorkItem:
+    """The same as it was asked for: no frequent values, and no last tick."""
+    rules = {name: slice_of(rule) for name, rule in item.sla.slices.items()}
+    asked = {
+        name: spec if spec.top is None else spec.model_copy(update={"values": None}) for name, spec in rules.items()
+    }
+    return item.model_copy(update={"last_tick_ms": None, "sla": item.sla.model_copy(update={"slices": asked})})
+
+
 def frequent(name: str, spec: Slice, rows: Predictions, sla: Sla, words: Words) -> tuple[str, ...] | None:
     """The most frequent values, or combinations, of an open slice, the most frequent first, ties by the text; None
     where there is no answer at all, or the slice is not open. Each answered row counts once."""

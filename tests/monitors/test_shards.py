@@ -20,6 +20,7 @@ from monitors.assess import Assessor
 from monitors.follower import Follower
 from monitors.portion import Portion
 from monitors.shards import RayShards, Shard, tree
+from monitors.ticks import Reach
 from serinus.evidence import WorkItem
 from serinus.ids import uuid7
 from serinus.records import LabelRow, PredictionRow, Score
@@ -90,8 +91,11 @@ class Here:
     def __init__(self, log: Path, of: int) -> None:
         self.shards = [Shard(log, number, of) for number in range(of)]
 
-    def parts(self, whole: Accumulation, previous_ms: int, tick_ms: int) -> list[Accumulation]:
-        found = [each.part(whole.item, whole.replay, dict(whole.bins), previous_ms, tick_ms) for each in self.shards]
+    def parts(
+        self, whole: Accumulation, previous_ms: int, tick_ms: int, reach: Reach | None = None
+    ) -> list[Accumulation]:
+        known = (whole.item, whole.replay, dict(whole.bins), previous_ms, tick_ms)
+        found = [each.part(*known, reach=reach) for each in self.shards]
         random.Random(tick_ms).shuffle(found)
         return tree(found, lambda _at, one, other: one.merge(other))
 
