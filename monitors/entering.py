@@ -95,9 +95,8 @@ def _columns(sla: Sla, cells: Iterable[tuple[str, Cell]], batch: Batch) -> Itera
         column, at = (-1, 0) if where == "overall" else (names.index(name), lists[name].index(value))
         found.setdefault((column, cell.layout.boundaries), []).append((at, cell))
     for (column, boundaries), placed in found.items():
-        slot_of = np.full(
-            max(place for place, _ in placed) + 2, -1, np.int64
-        )  # the last one: of place -1, and the rest
+        last = max(at for at, _ in placed)
+        slot_of = np.full(last + 2, -1, np.int64)  # its last entry: of place -1, and of all others
         slot_of[[at for at, _ in placed]] = np.arange(len(placed))
         for segment, part in _segments(batch, boundaries):
             place = np.zeros(len(part), np.int64) if column < 0 else part.slices[:, column]
