@@ -23,10 +23,10 @@ import pyarrow as pa
 
 from benchmarks.traffic_log import MODEL, SLICES, START_MS, TASKS, TICK_MS
 from monitors.assess import Assessor
-from monitors.follower import read_tick
 from monitors.log import LogReader
 from monitors.rows import Scored, Tick
 from monitors.shards import RayShards
+from monitors.ticks import read_tick
 from serinus.evidence import WorkItem
 from serinus.sla import Sla
 

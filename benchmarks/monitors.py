@@ -22,8 +22,8 @@ from benchmarks.options import Options, parse
 from benchmarks.processes import NotThere
 from benchmarks.report import Report, Table
 from benchmarks.traffic_log import MODEL, START_MS, TASKS, TICK_MS, write
-from monitors.follower import read_tick
 from monitors.log import LogReader
+from monitors.ticks import read_tick
 
 WANTED_RATE, WANTED_LOOK_MS, WANTED_SHARDS, WANTED_MIB = 3e6, 150, 1.7, 512
 FLAT = 1.25
