@@ -10,6 +10,7 @@ import argparse
 import json
 import multiprocessing
 import os
+import random
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -37,6 +38,7 @@ def main() -> int:
     journal = Journal(folder / "outcomes.jsonl")
     planned = [trial for name in options.suites for trial in SUITES[name].trials(quick=options.quick)]
     todo = journal.missing(planned)
+    random.Random(0).shuffle(todo)  # so that what an interruption leaves is a fair part of all
     print(f"method {METHOD}, {len(planned)} rollouts, {len(todo)} of them still to do; in {folder}", flush=True)
     code, began = 0, time.monotonic()
     try:

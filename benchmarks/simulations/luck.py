@@ -38,7 +38,7 @@ RATES = 0.2
 
 
 def trials(*, quick: bool) -> list[Trial]:
-    count = 6 if quick else 200
+    count = 6 if quick else 100
     return [Trial(suite="luck", case=case, seed=seed) for case in CASES for seed in range(count)]
 
 

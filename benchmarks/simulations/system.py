@@ -19,10 +19,10 @@ CALM = Crowd(hours=168, sessions=50.0, burst=2.0, users=4_000, slices=(10, 8), s
 """Users cluster, and days move a little: what the page's figures were simulated on is calmer than real traffic."""
 CASES: dict[str, tuple[Crowd, int | None]] = {
     "healthy": (CALM, None),
-    "all tasks worse": (replace(CALM, worse=0.8), 940),
-    "one slice worse": (replace(CALM, worse=2.2, only=(0, 3)), None),
+    "all tasks worse": (replace(CALM, worse=0.65), 940),
+    "one slice worse": (replace(CALM, worse=1.6, only=(0, 3)), None),
     "predictions x 1.4": (replace(CALM, scale=1.4), 230),
-    "all tasks worse from day 4 on": (replace(CALM, worse=0.8, from_h=72), None),
+    "all tasks worse from day 4 on": (replace(CALM, worse=0.65, from_h=72), None),
 }
 """Traffic, and the positives that the design expects until it is rolled back."""
 
