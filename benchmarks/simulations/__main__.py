@@ -13,20 +13,18 @@ import os
 import random
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from benchmarks.report import Table, machine
-from benchmarks.simulations import flights, luck, power, system
 from benchmarks.simulations.journal import Journal, fingerprint
 from benchmarks.simulations.scores import prepare_scores
+from benchmarks.simulations.suites import SUITES, play
 from benchmarks.simulations.trial import Outcome, Trial
 from serinus.evidence import METHOD
 
-SUITES: dict[str, Any] = {"luck": luck, "power": power, "system": system, "flights": flights}
 FOLDER = Path(__file__).parents[1] / ".simulations"
 INTERRUPTED = 130
 
@@ -67,18 +65,13 @@ def tables_of(outcomes: Sequence[Outcome]) -> list[Table]:
     return found
 
 
-def do(trial: Trial, folder: Path) -> Outcome:
-    run: Callable[..., Outcome] = SUITES[trial.suite].run
-    return run(trial, folder) if trial.suite == "flights" else run(trial)
-
-
 def _all(todo: Sequence[Trial], folder: Path, journal: Journal, jobs: int) -> None:
     """Processes of their own, freshly started: a fork of one that has trained models may hang."""
     if not todo:
         return
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
-        futures = [pool.submit(do, trial, folder) for trial in todo]
+        futures = [pool.submit(play, trial, folder) for trial in todo]
         try:
             for number, future in enumerate(as_completed(futures), 1):
                 journal.add(future.result())
