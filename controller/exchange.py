@@ -7,6 +7,7 @@ import logging
 from sqlalchemy import func, or_, select, update
 from sqlalchemy.orm import Session
 
+from controller.alerts import keep_alerts
 from controller.database import upsert, wakes
 from controller.items import item_of, watched
 from controller.routes import UriOf
@@ -41,6 +42,8 @@ def keep(session: Session, report: MonitorReport, now: float) -> None:
         }
         key = {"rollout": evidence.rollout, "tick_ms": evidence.tick_ms}
         upsert(session, EvidenceRow, key, values, first_stays=True)
+    if report.alerts is not None:
+        keep_alerts(session, report.monitor, report.alerts, now)
     wakes(session, "facts")
 
 

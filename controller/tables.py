@@ -11,13 +11,14 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
-from serinus.evidence import Evidence
+from serinus.evidence import Evidence, HealthAlert
 from serinus.package import Manifest
 from serinus.rollouts import Move, Plan
 from serinus.routes import RouteTable, Weights
 from serinus.sla import Sla
 
 __all__ = [
+    "AlertRow",
     "Alias",
     "AliasMove",
     "Base",
@@ -230,6 +231,23 @@ class JobRow(Base):
     lease_until: Mapped[float | None]
     losses: Mapped[int]
     ended_at: Mapped[float | None]
+
+
+class AlertRow(Base):
+    """Something that a monitor raised. `active`: model and key while it lasts, else null; unique: it is raised once.
+
+    `monitor`: who reported it last; only a report of that one, or of another when it is silent, resolves it."""
+
+    __tablename__ = "alerts"
+    __table_args__ = (Unique("active"),)
+    id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer(), "sqlite"), primary_key=True)
+    model: Mapped[str] = mapped_column(ForeignKey("models.name"), index=True)
+    active: Mapped[str | None]
+    monitor: Mapped[str]
+    body: Mapped[HealthAlert] = mapped_column(AsJson(HealthAlert))
+    raised_at: Mapped[float]
+    seen_at: Mapped[float]
+    resolved_at: Mapped[float | None]
 
 
 class Lease(Base):

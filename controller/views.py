@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from controller.alerts import read_alerts
 from controller.facts import read_facts
 from controller.gates import waits_for
 from controller.rows import as_rollout, model_of
-from controller.tables import Alias, AliasMove, Model, RolloutRow, Route
-from controller.words import AliasView, ModelView
+from controller.tables import Alias, AliasMove, Model, Monitor, RolloutRow, Route
+from controller.words import AlertView, AliasView, HealthView, ModelView
 from serinus.rollouts import RolloutView
 
-__all__ = ["model_view", "rollout_view"]
+__all__ = ["health_view", "model_view", "rollout_view"]
 
 
 def model_view(session: Session, model: Model) -> ModelView:
@@ -37,6 +38,20 @@ def model_view(session: Session, model: Model) -> ModelView:
         epoch=session.scalar(select(Route.epoch).where(Route.model == model.name)),
         rollout=session.scalar(select(RolloutRow.id).where(RolloutRow.active_model == model.name)),
         watermark_ms=model.watermark_ms,
+    )
+
+
+def health_view(session: Session, model: Model) -> HealthView:
+    aliases = {row.alias: row.version for row in session.scalars(select(Alias).where(Alias.model == model.name))}
+    return HealthView(
+        model=model.name,
+        stable=aliases.get("stable"),
+        previous=aliases.get("previous"),
+        looked_at=session.scalar(select(func.max(Monitor.seen_at))),
+        alerts=tuple(
+            AlertView(alert=row.body, raised_at=row.raised_at, seen_at=row.seen_at, resolved_at=row.resolved_at)
+            for row in read_alerts(session, model.name)
+        ),
     )
 
 

@@ -7,16 +7,18 @@ from typing import Annotated
 from pydantic import Field
 
 from controller.auth import Role
-from serinus.evidence import Evidence
+from serinus.evidence import Evidence, HealthAlert
 from serinus.rollouts import Command, Phase, Plan
 from serinus.routes import Weights
 from serinus.sla import Sla
 from serinus.tasks import Name, Word
 
 __all__ = [
+    "AlertView",
     "AliasView",
     "CommandBody",
     "EvidencePage",
+    "HealthView",
     "ModelBody",
     "ModelLine",
     "ModelSaved",
@@ -140,6 +142,27 @@ class EvidencePage(Word):
     """In rising order of tick; ask again with `after_ms` = the last tick until it is empty."""
 
     evidence: tuple[Evidence, ...]
+
+
+class AlertView(Word):
+    """An alert and its wall times (Unix seconds). `resolved_at`: None while it lasts."""
+
+    alert: HealthAlert
+    raised_at: float
+    seen_at: float
+    resolved_at: float | None
+
+
+class HealthView(Word):
+    """What monitors say of a model's stable version. `previous`: the version that `serinus rollback` goes back to.
+
+    `alerts`: those that last, then resolved ones, the newest first. `looked_at`: when a monitor last called."""
+
+    model: Name
+    stable: int | None
+    previous: int | None
+    looked_at: float | None
+    alerts: tuple[AlertView, ...]
 
 
 class ModelLine(Word):

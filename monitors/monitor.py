@@ -18,6 +18,7 @@ from monitors.follower import Follower
 from monitors.jobs import JobDesk
 from monitors.settings import Settings
 from monitors.shards import RayShards, Shards
+from monitors.watch import Watch
 from monitors.watermark import Watermark, read_marks
 from serinus.errors import SerinusError, Unavailable, from_problem
 from serinus.evidence import Evidence, MonitorReport, MonitorWork
@@ -38,7 +39,8 @@ class Monitor:
     """`pending`: looks that the controller has not answered for; `clock`: wall time, Unix seconds.
 
     `aside`: rollouts that could not be followed, and until when (wall time) they are left alone: without evidence their
-    rollout holds, and the others go on. `desk`: long work, done by another process meanwhile."""
+    rollout holds, and the others go on. `desk`: long work, done by another process meanwhile. `watch`: health of
+    what is stable."""
 
     settings: Settings
     http: httpx.Client
@@ -48,11 +50,13 @@ class Monitor:
     pending: list[Evidence] = field(default_factory=list)
     aside: dict[str, float] = field(default_factory=dict)
     desk: JobDesk = field(init=False)
+    watch: Watch = field(init=False)
     shards: Shards | None = None
     _saved_at: float = 0.0
 
     def __post_init__(self) -> None:
         self.desk = JobDesk(self.settings.log, self.settings.state)
+        self.watch = Watch(self.settings.log, self.settings.state)
 
     @classmethod
     def of(cls, settings: Settings) -> Monitor:
@@ -89,6 +93,7 @@ class Monitor:
             monitor=self.settings.name,
             watermarks_ms=marks,
             evidence=tuple(self.pending),
+            alerts=self.watch.alerts(),
             jobs=self.desk.reports(),
             free=self.desk.free,
         )
@@ -101,7 +106,11 @@ class Monitor:
         if self.clock() - self._saved_at >= SAVE_EVERY_S:
             self.save()
         self._take_on(work)
-        return self._look(LOOKS_PER_EXCHANGE)
+        self.watch.take_on(work.watched)
+        looks = self._look(LOOKS_PER_EXCHANGE)
+        marks = {name: mark.value_ms for name, mark in self.watermarks.items() if mark.value_ms is not None}
+        self.watch.look(marks)
+        return looks
 
     def save(self) -> None:
         """Write the checkpoint of every rollout whose looks have all arrived."""
@@ -112,6 +121,7 @@ class Monitor:
                     follower.save()
                 except OSError as error:  # what it would have saved is computed again after a restart
                     _log.error("the checkpoint of rollout %s cannot be written: %s", rollout, error)
+        self.watch.save()
         self._saved_at = self.clock()
 
     def _take_on(self, work: MonitorWork) -> None:

@@ -12,8 +12,8 @@ from controller.routes import publish
 from controller.rows import model_of
 from controller.services import Admin, Used
 from controller.tables import Model
-from controller.views import model_view
-from controller.words import ModelBody, ModelSaved, ModelView, PromoteBody
+from controller.views import health_view, model_view
+from controller.words import HealthView, ModelBody, ModelSaved, ModelView, PromoteBody
 from serinus.errors import BadInput
 from serinus.tasks import Name
 
@@ -42,6 +42,13 @@ def list_models(services: Used, _caller: Admin) -> list[ModelView]:
 def get(model: Name, services: Used, _caller: Admin) -> ModelView:
     with services.db.read() as session:
         return model_view(session, model_of(session, model))
+
+
+@router.get("/{model}/health")
+def health(model: Name, services: Used, _caller: Admin) -> HealthView:
+    """The alerts of its stable version, of its inputs and of its logs: those that last, and those that are over."""
+    with services.db.read() as session:
+        return health_view(session, model_of(session, model))
 
 
 @router.post("/{model}/promote")

@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from serinus.cli import backtest, explain, jobs, labels, models, plan, quantize, rollouts, stack, weights
+from serinus.cli import backtest, explain, health, jobs, labels, models, plan, quantize, rollouts, stack, weights
 from serinus.cli.output import HomeOption, complain
 from serinus.errors import SerinusError
 
@@ -31,7 +31,7 @@ def _everywhere(home: HomeOption = None) -> None:
         os.environ["SERINUS_HOME"] = str(home.absolute())  # where the command's own --home looks next
 
 
-for part in (stack, models, weights, quantize, rollouts, explain, plan, backtest, jobs, labels):
+for part in (stack, models, weights, quantize, rollouts, explain, health, plan, backtest, jobs, labels):
     part.add_to(app)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from serinus.client.archive import Progress, archive_bytes, stream_archive
 from serinus.client.connection import RETRIES_S, Connection
-from serinus.client.views import ModelView, VersionView, WeightsView
+from serinus.client.views import HealthView, ModelView, VersionView, WeightsView
 from serinus.client.who import who
 from serinus.errors import NotFound, Unavailable
 from serinus.evidence import Evidence
@@ -46,6 +46,10 @@ class Control:
 
     def model(self, model: str) -> ModelView:
         return ModelView.model_validate(self._get(f"/v1/models/{model}"))
+
+    def health(self, model: str) -> HealthView:
+        """The alerts of its stable version, of its inputs and of its logs: those that last come first."""
+        return HealthView.model_validate(self._get(f"/v1/models/{model}/health"))
 
     def push(self, model: str, folder: Path | str, progress: Progress | None = None) -> VersionView:
         """Register the package in `folder` as a version. The same package again is the same version.

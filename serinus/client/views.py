@@ -8,11 +8,14 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from serinus.evidence import HealthAlert
 from serinus.routes import Weights
 from serinus.sla import Sla
 
 __all__ = [
+    "AlertView",
     "Answer",
+    "HealthView",
     "Label",
     "LabelsAnswer",
     "ModelView",
@@ -51,6 +54,26 @@ class ModelView(View):
     sla: Sla | None = None
     rollout: str | None = None
     watermark_ms: int | None = None
+
+
+class AlertView(View):
+    """An alert of a monitor. `raised_at`, `resolved_at`: wall time, Unix seconds; None while it lasts."""
+
+    alert: HealthAlert
+    raised_at: float
+    resolved_at: float | None = None
+
+
+class HealthView(View):
+    """What monitors say of a model's stable version; alerts that last come first.
+
+    `previous`: the version that `rollback` makes stable again."""
+
+    model: str
+    stable: int | None = None
+    previous: int | None = None
+    looked_at: float | None = None
+    alerts: tuple[AlertView, ...] = ()
 
 
 class WeightsLine(View):
