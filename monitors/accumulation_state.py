@@ -122,7 +122,7 @@ def _scored_of(columns: State, slices: int) -> Scored:
         columns["entity"].astype(np.uint64),
         columns["y"].astype(np.float64),
         columns["p"].astype(np.float64),
-        columns["slices"].astype(np.int64).reshape(-1, slices),
+        columns["slices"].astype(np.int64).reshape(len(columns["entity"]), slices),
         columns["loss"].astype(np.float64),
     )
 
@@ -134,6 +134,6 @@ def _exposed_of(columns: State, slices: int) -> Exposed:
         "canary": columns["canary"].astype(np.bool_),
         "failed": columns["failed"].astype(np.bool_),
         "slow": columns["slow"].astype(np.bool_),
-        "slices": columns["slices"].astype(np.int64).reshape(-1, slices),
+        "slices": columns["slices"].astype(np.int64).reshape(len(columns["entity"]), slices),
     }
     return Exposed(**found)
