@@ -24,9 +24,10 @@ from monitors.inputs import DAY_H, InputState
 from monitors.log import LogReader
 from monitors.references import Reference, references
 from monitors.rehearsal import BASELINE, CANDIDATE, ROLLOUT
+from monitors.rows import Scored
 from monitors.statefile import digest_of, pack, unpack
 from serinus.evidence import HealthAlert, Watched, WorkItem
-from serinus.sla import Sla
+from serinus.sla import Guard, Sla
 
 __all__ = ["Health"]
 
@@ -90,10 +91,10 @@ class Health:
             return False
         tick = read_tick(self._item, self.reader, self.at_ms, until_ms)
         columns = [len(values) for values in self.sla.slice_lists.values()]
+        none = (Scored.empty(len(columns)),) * 2
         for task, counts in self.tasks.items():
-            labelled, answered = tick.streams.get(("shadow", task)), tick.unlabelled.get(("shadow", task))
-            if labelled is not None and answered is not None:
-                counts.add(labelled[0], answered[0], columns)
+            labelled, answered = (each.get(("shadow", task), none)[0] for each in (tick.streams, tick.unlabelled))
+            counts.add(labelled, answered, columns)
             counts.drop((until_ms - self.sla.horizon_s(task) * 1000) // HOUR_MS - WEEK_H)
         fresh = self._quality(until_ms) | self._inputs(until_ms)
         self.raised = dict(sorted(fresh.items())[:MOST_ALERTS])
@@ -102,10 +103,12 @@ class Health:
 
     @property
     def _item(self) -> WorkItem:
+        """A rollout that never was. Its guards ask for nothing but all answers, with labels and without."""
+        shown = tuple(Guard(task=task, metric="psi", margin=0.25, role="display") for task in self.sla.tasks)
         return WorkItem(
             rollout=ROLLOUT,
             model=self.sla.model,
-            sla=self.sla,
+            sla=self.sla.model_copy(update={"guards": shown}),
             baseline=BASELINE,
             candidate=CANDIDATE,
             alpha=0.05,
