@@ -371,3 +371,18 @@ def test_jobs_are_asked_for_by_admins_and_done_by_monitors(push: Any, api: httpx
     (listed,) = api.get("/v1/jobs", params={"model": "ads", "kind": "plan"}).json()
     assert (listed["state"], listed["result"], listed["params"]) == ("done", None, {})
     assert api.post(f"{where}/cancel").status_code == 409
+
+
+def test_the_health_of_a_model_is_what_monitors_report(api: httpx.Client) -> None:
+    api.put("/v1/models/ads", json={"sla": SLA})
+    raised = {"key": "a", "model": "ads", "kind": "health", "text": "click, overall: AUC 0.6", "since_ms": 7}
+    monitor = {"Authorization": "Bearer monitor-token"}
+    posted = api.post("/v1/monitor/exchange", json={"monitor": "m", "alerts": [raised]}, headers=monitor)
+    assert posted.status_code == 200, posted.text
+    found = api.get("/v1/models/ads/health").json()
+    assert (found["stable"], found["previous"]) == (None, None)
+    (alert,) = found["alerts"]
+    assert (alert["alert"]["text"], alert["resolved_at"]) == ("click, overall: AUC 0.6", None)
+    api.post("/v1/monitor/exchange", json={"monitor": "m", "alerts": []}, headers=monitor)
+    assert api.get("/v1/models/ads/health").json()["alerts"][0]["resolved_at"] is not None
+    assert api.get("/v1/models/none/health").status_code == 404
