@@ -335,3 +335,20 @@ def test_ctrl_c_is_clean(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_wrong_usage_is_exit_code_2(run: Run) -> None:
     assert run("promote", "ads", "0")[0] == 2
     assert run("dance")[0] == 2
+
+
+def test_health_shows_alerts_and_the_way_back(run: Run, server: Any) -> None:
+    alert = {"key": "a", "model": "ads", "kind": "health", "text": "click: AUC 0.6 [worse]", "since_ms": 86_400_000}
+    line = {"alert": alert, "raised_at": 1.0, "seen_at": 2.0, "resolved_at": None}
+    view = {"model": "ads", "stable": 3, "previous": 2, "looked_at": 1.0, "alerts": [line]}
+    server.on("/v1/models/ads/health", (200, view))
+    code, out, _ = run("health", "ads")
+    assert code == 0
+    assert "click: AUC 0.6 [worse]" in out
+    assert 'serinus rollback ads --reason "..."' in out
+    assert json.loads(run("health", "ads", "--json")[1])["alerts"][0]["alert"]["key"] == "a"
+    server.on("/v1/models/ads/health", (200, {**view, "alerts": [{**line, "resolved_at": 3.0}]}))
+    code, out, _ = run("health", "ads")
+    assert "no alert" in out
+    assert "resolved" in out
+    assert "rollback" not in out
