@@ -199,7 +199,10 @@ def test_labels_long_after_their_row_was_judged_are_counted_for_good(
     for _ in range(5 * 24 + 1):
         follower.look(T0 + 10**12)
     write_log(log, "ads", [*labels, *labels[:3]], writer="w1")
-    for at in range(48):
+    for at in range(72):
+        if at == 40:
+            more = [label(key(n, T0 + n * 60_000), "click", 1, 6 * 86_400 + n) for n in range(8, 11)]
+            write_log(log, "ads", [*more, *labels, *more], writer="w2")
         evidence = follower.look(T0 + 10**12)
         follower.save()
         if at % 20 == 7:
@@ -207,10 +210,10 @@ def test_labels_long_after_their_row_was_judged_are_counted_for_good(
             follower = Follower.start(item, log, tmp_path / "state")
     assert evidence is not None
     assert {n: c for n, c in evidence.counts.items() if "labels_late" in n} == {
-        "labels_late": 7,
-        "labels_late:click": 7,
+        "labels_late": 10,
+        "labels_late:click": 10,
     }
-    assert late_counts(log, tmp_path / "other", 5 * 24 + 49) == {"labels_late": 7, "labels_late:click": 7}
+    assert late_counts(log, tmp_path / "other", 5 * 24 + 73) == {"labels_late": 10, "labels_late:click": 10}
 
 
 def test_a_source_that_broke_its_promise_is_seen(tmp_path: Path, write_log: Callable[..., None]) -> None:
