@@ -17,6 +17,7 @@ from monitors import checkpoint
 from monitors.assess import Assessor
 from monitors.gauges import Layout
 from monitors.inputs import InputState
+from monitors.kept import FOLDER, Keeper
 from monitors.late import seen_labels
 from monitors.log import LogReader
 from monitors.maturity import Maturity
@@ -40,7 +41,7 @@ _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 class Follower:
     """`posted_ms`: the newest look that the controller has; `unsaved`: looks since the last checkpoint; `shards`: who
     reads and accumulates, when it is not this process alone; `inputs`: of their checks, None: none are recorded;
-    `maturity`: how far each task's labels were looked at."""
+    `maturity`: how far each task's labels were looked at; `keeper`: of states that looks can be made again from."""
 
     assessor: Assessor
     reader: LogReader
@@ -50,6 +51,7 @@ class Follower:
     shards: Shards | None = None
     inputs: InputState | None = None
     maturity: Maturity = field(init=False)
+    keeper: Keeper | None = None
 
     def __post_init__(self) -> None:
         self.maturity = Maturity.begin(self.item, self.at_ms)
@@ -67,6 +69,7 @@ class Follower:
         reader = LogReader(log, item.model, item.sla.slice_features)
         follower = cls(assessor, reader, path, item.last_tick_ms, shards=shards, inputs=inputs)
         follower.maturity = maturity or follower.maturity
+        follower.keeper = Keeper(state / FOLDER / item.rollout)
         return follower
 
     @property
@@ -105,6 +108,9 @@ class Follower:
             own.add(Tick(tick_ms, {}, {}, more, holds=holds))
             evidence = self.assessor.consume_parts(tick_ms, [*parts, own], checks)
         self.unsaved += 1
+        if self.keeper is not None:
+            step = self.item.sla.tick_s * 1000
+            self.keeper.take(self.assessor, evidence, newest=tick_ms + step > watermark_ms)
         return evidence
 
     def _late(self, reach: Reach, seen: Mapping[tuple[str, int], int], before_ms: int, tick_ms: int) -> dict[str, int]:

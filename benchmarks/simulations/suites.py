@@ -1,4 +1,4 @@
-"""The suites by name, and how a rollout of any of them is played. Not in `__main__`, which new processes do not read."""
+"""The suites by name, and how a rollout of any is played. Not in `__main__`, which new processes do not read."""
 
 from __future__ import annotations
 

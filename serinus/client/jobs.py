@@ -10,6 +10,7 @@ from typing import Any
 from serinus.client.connection import RETRIES_S, Connection
 from serinus.client.who import who
 from serinus.errors import JobFailed
+from serinus.evidence import Evidence
 from serinus.jobs import JOB_ENDS, Job, JobKind
 from serinus.sla import Sla
 
@@ -52,6 +53,11 @@ class Jobs:
         `inject`: METRIC:SIZE[@TASK][@SLICE=VALUE], such as "auc:0.05@click"."""
         told = {"weeks": weeks, "inject": list(inject), "sla": _plain(sla), **params}
         return self.job_start("backtest", model, _given(told))
+
+    def recompute(self, evidence: Evidence) -> Job:
+        """Compute a look again from the state that its monitor kept. The result says whether it is `equal`, and if not
+        the first `field` that differs, as `reported` and as `found`."""
+        return self.job_start("recompute", evidence.model, {"evidence": evidence.model_dump(mode="json")})
 
     def jobs(self, model: str | None = None, kind: JobKind | None = None) -> list[Job]:
         """The newest first, without their parameters and results."""
