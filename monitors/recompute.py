@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from monitors.assess import Assessor
 from monitors.kept import FOLDER, read_kept
 from monitors.statefile import unpack
-from serinus.errors import BadInput
+from serinus.errors import BadInput, NotFound
 from serinus.evidence import Evidence, WorkItem
 from serinus.jobs import Job
 
@@ -32,22 +32,25 @@ def recompute(item: WorkItem, state: bytes) -> Evidence:
 def run(job: Job, log: Path, state: Path, progress: Callable[[float, str], None]) -> dict[str, Any]:
     """`params`: `evidence`, a look as it was reported. Its state is among those that this monitor kept.
 
-    Gives `equal`, and where it is not so the first field that differs, as `reported` and as `found`. Raises NotFound
-    when the state is not kept, BadInput when it is damaged or the evidence is none."""
+    Gives `equal`, and where it is not so the first `field` that differs, as `reported` and as `found`; None, and `why`,
+    when the state is not kept. Raises BadInput when it is damaged, or the evidence is none."""
     del log
     try:
         evidence = Evidence.model_validate(job.params.get("evidence"))
     except ValidationError as error:
         first = error.errors()[0]
         raise BadInput(f"evidence.{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    told = {"digest": evidence.digest, "tick_ms": evidence.tick_ms, "rollout": evidence.rollout}
     progress(0.1, "reading the state")
-    item, kept = read_kept(state.parents[2] / FOLDER, evidence.rollout, evidence.state_digest)
+    try:
+        item, kept = read_kept(state.parents[2] / FOLDER, evidence.rollout, evidence.state_digest)
+    except NotFound as error:
+        return {**told, "equal": None, "why": error.detail}
     progress(0.3, "computing again")
     try:
         again = recompute(item, kept)
     except ValueError as error:
         raise BadInput(f"the state cannot be computed again: {error}") from error
-    told = {"digest": evidence.digest, "tick_ms": evidence.tick_ms, "rollout": evidence.rollout}
     if again.model_dump_json() == evidence.model_dump_json():
         return {**told, "equal": True}
     field, reported, found = first_difference(_plain(evidence), _plain(again)) or ("", None, None)

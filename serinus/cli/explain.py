@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Annotated
 
 import typer
 from rich.markup import escape
 
 from serinus.cli.output import AsJson, HomeOption, client_of, console, event_time, print_json
+from serinus.cli.recompute import made_again, tell_again
 from serinus.cli.rollouts import Which, active_or
 from serinus.evidence import CellEvidence, Evidence
 from serinus.rollouts import Move
@@ -15,15 +17,29 @@ from serinus.rollouts import Move
 __all__ = ["add_to"]
 
 
-def explain(which: Which, home: HomeOption = None, as_json: AsJson = False) -> None:
-    """Tell the chain of moves of a rollout, with the evidence that each rests on."""
+def explain(
+    which: Which,
+    *,
+    recompute: Annotated[
+        bool, typer.Option("--recompute", help="Make those looks again from what the monitor kept, and compare.")
+    ] = False,
+    home: HomeOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tell the chain of moves of a rollout, with the evidence that each rests on.
+
+    With --recompute it ends with code 1 where a look is not what was reported, bit for bit."""
     client = client_of(home)
     view = active_or(client, which)
     used = {move.evidence for move in view.history if move.evidence}
     looks = client.evidence_pages(view.id) if used else ()
     found = {digest: look for look in looks if (digest := look.digest) in used}
+    again = made_again(client, view.history, found, quiet=as_json) if recompute else []
     if as_json:
-        print_json({"rollout": view, "evidence": [found[digest] for digest in sorted(found)]})
+        told = {"rollout": view, "evidence": [found[digest] for digest in sorted(found)]}
+        print_json({**told, "recomputed": again} if recompute else told)
+        if any(each.get("equal") is False for each in again):
+            raise typer.Exit(1)
         return
     console.print(
         f"[bold]{view.model}[/bold] version {view.candidate} against version {view.baseline}, rollout {view.id}"
@@ -34,6 +50,8 @@ def explain(which: Which, home: HomeOption = None, as_json: AsJson = False) -> N
         console.print(f"now {view.phase}, waiting for: {escape(view.waiting_for)}")
         if (newest := client.evidence_latest(view.id)) is not None:
             _show(newest)
+    if recompute and not tell_again(again):
+        raise typer.Exit(1)
 
 
 def _tell(move: Move, look: Evidence | None) -> None:

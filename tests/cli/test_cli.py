@@ -175,6 +175,32 @@ def test_explain_names_the_culprit_with_its_numbers_and_leaves_the_rest_out(run:
     assert machine["evidence"][0]["culprits"] == ["arr_late / origin=EWR / auc"]
 
 
+def test_explain_recompute_says_equal_or_names_the_field_and_fails(run: Run, server: Any) -> None:
+    found = look(cell())
+    ended = view(Phase.ROLLED_BACK, move(Phase.ROLLED_BACK, "E is 51.3", found.digest), waiting_for="")
+    server.on("/v1/rollouts/r1", (200, said(ended)))
+    server.on("/v1/rollouts/r1/evidence", (200, {"evidence": [said(found)]}))
+    job = {"id": "j1", "kind": "recompute", "model": "flights", "state": "done"}
+    told = {"digest": found.digest, "tick_ms": found.tick_ms}
+    server.on("/v1/jobs", (201, {**job, "state": "queued"}))
+    server.on("/v1/jobs/j1", (200, {**job, "result": {**told, "equal": True}}))
+    code, out, _ = run("explain", "r1", "--recompute")
+    assert (code, server.asked("/v1/jobs")[0].json["params"]["evidence"]) == (0, said(found))
+    assert "equal, to the last bit" in out
+    differs = {**told, "equal": False, "field": "cells[0].e_violated", "reported": 512.0, "found": 511.0}
+    server.on("/v1/jobs/j1", (200, {**job, "result": differs}))
+    code, out, _ = run("explain", "r1", "--recompute")
+    assert code == 1
+    assert "NOT equal: cells[0].e_violated was reported as 512.0, and is 511.0" in out
+    server.on("/v1/jobs/j1", (200, {**job, "state": "failed", "said": "the state is damaged"}))
+    assert run("explain", "r1", "--recompute", "--json")[0] == 1
+    altered = found.model_copy(update={"e": 51.4})
+    server.on("/v1/rollouts/r1/evidence", (200, {"evidence": [said(altered)]}))
+    code, out, _ = run("explain", "r1", "--recompute")
+    assert code == 1
+    assert "no evidence of this rollout has the digest" in out
+
+
 def test_an_error_goes_to_stderr_with_what_to_do_and_exit_code_1(run: Run, server: Any) -> None:
     server.on("/v1/models/ads/rollouts", (409, AlreadyActive("rollout r1 of ads is active").problem()))
     code, out, err = run("rollout", "start", "ads", "2")
