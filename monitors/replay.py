@@ -34,6 +34,7 @@ from monitors.raw_inputs import uniform_of, unique
 from monitors.replay_state import HOUR_MS, Progressed, Survey, Window
 from monitors.rescoring import Rescorer
 from monitors.rows import Tick
+from monitors.slices import resolved
 from serinus.errors import BadInput
 from serinus.evidence import METHOD
 from serinus.jobs import Job
@@ -71,6 +72,7 @@ def run(
         return PreflightResult(why="no label source has said yet up to when it is complete").model_dump(mode="json")
     state.mkdir(parents=True, exist_ok=True)
     reader = LogReader(log, params.item.model, params.item.sla.slice_features)
+    params = params.model_copy(update={"item": resolved(params.item, reader, params.until_ms)})
     replay = Replay(params, reader, state, progress, clock, save_every_s)
     return replay.run(params.until_ms).model_dump(mode="json")
 
