@@ -68,13 +68,14 @@ def run(
         raise BadInput(f"preflight: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
     if params.item.method != METHOD:
         raise BadInput(f"the rollout is judged by method {params.item.method}, this monitor knows {METHOD}")
-    if params.until_ms is None:
+    until_ms = params.until_ms
+    if until_ms is None:
         return PreflightResult(why="no label source has said yet up to when it is complete").model_dump(mode="json")
     state.mkdir(parents=True, exist_ok=True)
     reader = LogReader(log, params.item.model, params.item.sla.slice_features)
-    params = params.model_copy(update={"item": resolved(params.item, reader, params.until_ms)})
+    params = params.model_copy(update={"item": resolved(params.item, reader, until_ms)})
     replay = Replay(params, reader, state, progress, clock, save_every_s)
-    return replay.run(params.until_ms).model_dump(mode="json")
+    return replay.run(until_ms).model_dump(mode="json")
 
 
 @dataclass(frozen=True, slots=True)
