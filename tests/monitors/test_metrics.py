@@ -87,6 +87,22 @@ def test_the_jackknife_over_rows_is_delong() -> None:
     assert 3_999 / 4_000 * np.square(without - without.mean()).sum() == pytest.approx(delong, rel=0.01)
 
 
+def test_leaving_out_each_row_of_a_class_gives_delong_s_variance_to_the_last_digit() -> None:
+    """DeLong's example, 5/108: each row is a group of its own; the jackknife of each class, added up."""
+    p = np.array([0.8, 0.6, 0.4, 0.5, 0.3, 0.2, 0.7])
+    y, rows = np.repeat([1, 0], [3, 4]), np.arange(7)
+    by_row = Users.empty(7, 5, 64)
+    for side in (0, 1):
+        by_row.add_scores(0, rows, 2 * np.full(7, side) + y, (p * 10).round().astype(np.int64))
+    hist = by_row.hist.astype(float)
+    groups = Groups(by_row.sums, np.ones((1, 7), bool), hist, concordant(hist))
+    without = auc_without_each(groups, hist.sum(axis=3))[0, 0]
+    parts = [without[y == label] for label in (1, 0)]
+    variance = sum((len(each) - 1) / len(each) * np.square(each - each.mean()).sum() for each in parts)
+    assert auc(hist.sum(axis=3))[0, 0] == pytest.approx(0.75)
+    assert variance == pytest.approx(5 / 108, rel=1e-12)
+
+
 @settings(deadline=None, max_examples=30)
 @given(st.integers(0, 2**32), st.integers(200, 3_000), st.floats(0.1, 2))
 def test_the_pooled_auc_is_scikit_learn_s(seed: int, n: int, noise: float) -> None:
