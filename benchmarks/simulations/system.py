@@ -76,5 +76,5 @@ def _right(crowd: Crowd, outcome: Outcome) -> bool:
     if crowd.only is not None:
         return any("country=c3" in name for name in outcome.culprits)
     if crowd.scale != 1:
-        return any("calibration" in name for name in outcome.culprits)
+        return any("calibration" in name or "log_loss" in name for name in outcome.culprits)
     return any("auc" in name or "log_loss" in name for name in outcome.culprits)
