@@ -1,9 +1,10 @@
-"""Alerts about files of the logs that are damaged. Pure."""
+"""Alerts about the logs: files that are damaged, label sources that are silent. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+from monitors.watermark import Silence
 from serinus.evidence import HealthAlert
 
 MOST = 20
@@ -18,6 +19,21 @@ def log_alerts(model: str, corrupt: Iterable[str]) -> tuple[HealthAlert, ...]:
     if len(names) > MOST:
         alerts.append(_alert(model, "more", f"{len(names) - MOST} more files of the logs are damaged"))
     return tuple(alerts)
+
+
+def label_alerts(model: str, silences: Iterable[Silence]) -> tuple[HealthAlert, ...]:
+    """One for each label source that has been silent for longer than its heartbeat."""
+    return tuple(
+        HealthAlert(
+            key=f"labels:{model}:{each.source}"[:300],
+            model=model,
+            kind="labels",
+            text=each.text[:1000],
+            value=each.behind_ms / 1000,
+            since_ms=each.upto_ms,
+        )
+        for each in silences
+    )
 
 
 def _alert(model: str, what: str, text: str) -> HealthAlert:

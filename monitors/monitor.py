@@ -6,6 +6,7 @@ written: whatever is killed in between is computed again from the logs, to the s
 
 from __future__ import annotations
 
+import itertools
 import logging
 import time
 from collections.abc import Callable
@@ -16,12 +17,13 @@ from pydantic import ValidationError
 
 from monitors.follower import Follower
 from monitors.jobs import JobDesk
+from monitors.log_alerts import label_alerts, log_alerts
 from monitors.settings import Settings
 from monitors.shards import RayShards, Shards
 from monitors.watch import Watch
 from monitors.watermark import Watermark, read_marks
 from serinus.errors import SerinusError, Unavailable, from_problem
-from serinus.evidence import Evidence, MonitorReport, MonitorWork
+from serinus.evidence import Evidence, HealthAlert, MonitorReport, MonitorWork
 
 _log = logging.getLogger(__name__)
 
@@ -93,7 +95,7 @@ class Monitor:
             monitor=self.settings.name,
             watermarks_ms=marks,
             evidence=tuple(self.pending),
-            alerts=self.watch.alerts(),
+            alerts=self._alerts(),
             jobs=self.desk.reports(),
             free=self.desk.free,
         )
@@ -111,6 +113,18 @@ class Monitor:
         marks = {name: mark.value_ms for name, mark in self.watermarks.items() if mark.value_ms is not None}
         self.watch.look(marks)
         return looks
+
+    def _alerts(self) -> tuple[HealthAlert, ...] | None:
+        """All that are raised now; None as long as nobody could look."""
+        found = self.watch.alerts()
+        if found is None:
+            return None
+        silent = [label_alerts(model, mark.silences) for model, mark in self.watermarks.items()]
+        corrupt: dict[str, set[str]] = {}
+        for follower in self.followers.values():
+            corrupt.setdefault(follower.item.model, set()).update(follower.assessor.whole.corrupt)
+        damaged = [log_alerts(model, names) for model, names in corrupt.items()]
+        return (*found, *itertools.chain.from_iterable((*silent, *damaged)))
 
     def save(self) -> None:
         """Write the checkpoint of every rollout whose looks have all arrived."""

@@ -21,7 +21,7 @@ import pytest
 from monitors.assess import Assessor
 from monitors.follower import read_tick
 from monitors.log import LogReader
-from serinus.evidence import Evidence, MonitorReport, MonitorWork, WorkItem
+from serinus.evidence import Evidence, MonitorReport, MonitorWork, Watched, WorkItem
 from serinus.ids import uuid7
 from serinus.records import LabelRow, Mark, PredictionRow, Score
 from serinus.sla import Sla
@@ -37,6 +37,8 @@ class StandIn:
     def __init__(self, item: WorkItem) -> None:
         self.item, self.found, self.watermarks = item, {}, {}
         self.others: tuple[WorkItem, ...] = ()
+        self.watched: tuple[Watched, ...] = ()
+        self.alerts: set[str] = set()
         self.refuse = False
         self.exchanges = 0
         self.refused = 0
@@ -66,10 +68,12 @@ class StandIn:
             self.refused += 1
             return 503, b'{"title": "Unavailable", "detail": "down for a while"}'
         self.watermarks |= report.watermarks_ms
+        self.alerts |= {alert.key for alert in report.alerts or ()}
         for evidence in report.evidence:
             self.found[evidence.tick_ms] = evidence
         item = self.item.model_copy(update={"last_tick_ms": max(self.found, default=None)})
-        return 200, MonitorWork(rollouts=(*self.others, item), models=("ads",)).model_dump_json().encode()
+        work = MonitorWork(rollouts=(*self.others, item), models=("ads",), watched=self.watched)
+        return 200, work.model_dump_json().encode()
 
     def digests(self) -> list[str]:
         return [self.found[tick].digest for tick in sorted(self.found)]
@@ -222,3 +226,17 @@ def test_a_process_that_is_not_configured_says_what_is_missing() -> None:
     )
     assert ended.returncode == 2
     assert b"SERINUS_API" in ended.stderr
+
+
+def test_a_damaged_file_is_told(world: Path, stand_in: StandIn, start: Callable[[], subprocess.Popen[bytes]]) -> None:
+    stand_in.watched = (Watched(model="ads", sla=stand_in.item.sla, stable=1),)
+    damaged = sorted((world / "log" / "labels" / "ads").rglob("*.log"))[5]
+    data = bytearray(damaged.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    damaged.write_bytes(data)
+    complete(world, START + TICKS * HOUR_MS)
+    start()
+    wait(lambda: len(stand_in.found) == TICKS, "all looks")
+    name = f"log:ads:{damaged.relative_to(world / 'log')}"
+    wait(lambda: name in stand_in.alerts, f"the alert {name}")
+    assert all(look.counts["corrupt_logs"] in (0, 1) for look in stand_in.found.values())
