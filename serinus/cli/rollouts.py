@@ -130,7 +130,7 @@ def _steering(command: Command, does: str) -> None:
 for _command, _does in (
     ("pause", "Hold a rollout where it is."),
     ("resume", "Go on with a rollout that was paused."),
-    ("approve", "Let a rollout go on that awaits approval."),
+    ("approve", "Let a rollout go on that awaits approval, or leave its preflight early."),
     ("abort", "End a rollout; its baseline stays stable."),
 ):
     _steering(_command, _does)  # type: ignore[arg-type]  # each is one of Command's words
