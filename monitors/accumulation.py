@@ -22,7 +22,8 @@ from monitors.rates import FailureCounts
 from monitors.rows import Exposed, Scored, Tick
 from monitors.shares import RATES, shares_of
 from serinus.evidence import Stream, WorkItem
-from serinus.sla import Metric, Sla
+from serinus.guards import Metric
+from serinus.sla import Sla
 
 RateKey = tuple[Metric, str, str]
 """Metric, task, slice."""

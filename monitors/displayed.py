@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from monitors.groupings import Y
 from monitors.windows import Windows
-from serinus.sla import Metric
+from serinus.guards import Metric
 
 Floats = NDArray[np.float64]
 

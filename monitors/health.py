@@ -27,7 +27,8 @@ from monitors.rehearsal import BASELINE, CANDIDATE, ROLLOUT
 from monitors.rows import Scored
 from monitors.statefile import digest_of, pack, unpack
 from serinus.evidence import HealthAlert, Watched, WorkItem
-from serinus.sla import Guard, Sla
+from serinus.guards import Guard
+from serinus.sla import Sla
 
 __all__ = ["Health"]
 

@@ -22,7 +22,8 @@ from monitors.outcomes import Outcomes
 from monitors.prepared import Prepared
 from monitors.rows import Exposed, Scored, Tick
 from serinus.evidence import Stream, WorkItem
-from serinus.sla import EARLY, HOLDING, Sla
+from serinus.guards import EARLY, HOLDING
+from serinus.sla import Sla
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

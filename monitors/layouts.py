@@ -12,7 +12,7 @@ from monitors.groupings import COLUMNS, LOSS, SQ, N, P, Y
 from monitors.restarts import boundaries_of
 from monitors.shares import RATES, Share, shares_of
 from serinus.evidence import Stream, WorkItem
-from serinus.sla import EARLY, HOLDING, Metric, Role
+from serinus.guards import EARLY, HOLDING, Metric, Role
 
 Source = Literal["mature", "early", "unlabelled"]
 """When a row enters: with its mature label, with what is known early, or at once without any."""

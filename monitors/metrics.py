@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from monitors.groupings import LOSS, SQ, N, P, Y
 from monitors.sequential import CALIBRATION_TAUS, DIFFERENCE_TAUS
 from monitors.windows import Groups, Windows
-from serinus.sla import Metric
+from serinus.guards import Metric
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]

@@ -24,8 +24,9 @@ from monitors.room import LIMIT_BYTES, room_of
 from monitors.shares import shares_of
 from monitors.survey import SliceSurvey, Survey, closed, complete_to, item_of, survey
 from serinus.errors import BadInput
+from serinus.guards import HOLDING, SHOWN
 from serinus.jobs import Job
-from serinus.sla import HOLDING, SHOWN, Sla
+from serinus.sla import Sla
 
 __all__ = ["plan_of", "run"]
 

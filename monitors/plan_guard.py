@@ -22,7 +22,8 @@ from monitors.planning import (
 )
 from monitors.shares import RATES, Share
 from monitors.survey import SliceSurvey, Survey
-from serinus.sla import EARLY, Metric, Sla
+from serinus.guards import EARLY, Metric
+from serinus.sla import Sla
 
 __all__ = ["DAY_S", "Planned", "planned", "schedule_of"]
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from serinus.sla import Metric
+from serinus.guards import Metric
 
 __all__ = [
     "Need",

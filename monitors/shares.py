@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from serinus.evidence import Stream, WorkItem
-from serinus.sla import HOLDING, CellSpec, Metric, Role
+from serinus.guards import HOLDING, CellSpec, Metric, Role
 
 SHADOW_PART, CANARY_PART = 0.7, 0.3
 RATES: frozenset[Metric] = frozenset({"failures", "latency"})

@@ -17,7 +17,7 @@ from monitors.restarts import combined
 from monitors.sequential import shown
 from monitors.shares import RATES, Share
 from serinus.evidence import CellEvidence
-from serinus.sla import CellSpec, Metric
+from serinus.guards import CellSpec, Metric
 from serinus.tasks import TaskKind
 
 SATISFIED_E = 20.0

@@ -9,9 +9,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from serinus.guards import Horizon, Metric, Role
 from serinus.jobs import Job, JobReport
 from serinus.routes import PackageRef
-from serinus.sla import Horizon, Metric, Role, Sla
+from serinus.sla import Sla
 from serinus.tasks import Word
 
 __all__ = [

@@ -23,89 +23,26 @@ import yaml
 from pydantic import Field, ValidationError
 
 from serinus.errors import InvalidSla
+from serinus.guards import (
+    BY_KIND,
+    DEFAULT_MARGINS,
+    EARLY,
+    HOLDING,
+    SHOWN,
+    SLICE_AUC_MARGIN,
+    CellSpec,
+    Guard,
+    Metric,
+    Role,
+    family_share,
+)
 from serinus.limits import HealthLimits, InputLimits
 from serinus.rollouts import Plan
 from serinus.routes import HeadPolicy, ServingPolicy
 from serinus.slices import SliceRule, features_of, slice_of
 from serinus.tasks import Name, TaskKind, Word
 
-__all__ = [
-    "BY_KIND",
-    "EARLY",
-    "FAMILIES",
-    "HOLDING",
-    "SHOWN",
-    "CellSpec",
-    "Guard",
-    "Horizon",
-    "Metric",
-    "Role",
-    "Sla",
-    "TaskSla",
-    "default_guards",
-]
-
-Metric = Literal[
-    "auc",
-    "calibration",
-    "log_loss",
-    "loss",
-    "bias",
-    "top1",
-    "failures",
-    "latency",
-    "early_auc",
-    "early_ratio",
-    "shift",
-    "agreement",
-    "ece",
-    "pr_auc",
-    "psi",
-    "js",
-]
-Horizon = Literal["mature", "early"]
-Role = Literal["required", "optional", "hold", "display"]
-"""required: promotion waits for it; optional: it may roll back; hold: while it is violated the ramp stops and somebody
-is told, but it never rolls back; display: shown, decides nothing."""
-
-EARLY: frozenset[Metric] = frozenset({"early_auc", "early_ratio"})
-"""On labels as of `early_window_s`: they may roll back, never promote."""
-HOLDING: frozenset[Metric] = frozenset({"shift", "agreement"})
-"""Without any label: they hold, and never roll back."""
-SHOWN: frozenset[Metric] = frozenset({"ece", "pr_auc", "psi", "js"})
-"""Triggers only where an SLA gives them a role of their own (`hold`)."""
-_ALWAYS: frozenset[Metric] = frozenset({"failures", "latency"})
-_BINARY: frozenset[Metric] = frozenset({"auc", "calibration", "log_loss"})
-_REGRESSION: frozenset[Metric] = frozenset({"loss", "bias", "psi", "js"})
-_MULTICLASS: frozenset[Metric] = frozenset({"log_loss", "top1", "psi", "js"})
-BY_KIND: dict[TaskKind, frozenset[Metric]] = {
-    "binary": _BINARY | EARLY | HOLDING | SHOWN | _ALWAYS,
-    "regression": _REGRESSION | HOLDING | _ALWAYS,
-    "multiclass": _MULTICLASS | _ALWAYS,
-}
-FAMILIES: tuple[tuple[float, frozenset[Metric]], ...] = (
-    (0.45, frozenset({"auc", "loss", "top1"})),
-    (0.25, frozenset({"calibration", "bias"})),
-    (0.20, frozenset({"failures", "latency"})),
-    (0.05, frozenset({"log_loss"})),
-    (0.05, EARLY),
-)
-"""Weights of families of metrics in the sum that decides; a family that a model lacks leaves its weight to the rest."""
-DEFAULT_MARGINS: dict[Metric, float] = {
-    "auc": 0.01,
-    "calibration": 0.1,
-    "log_loss": 0.05,
-    "loss": 0.02,
-    "bias": 0.1,
-    "top1": 0.01,
-    "failures": 0.5,
-    "latency": 0.5,
-    "early_auc": 0.03,
-    "early_ratio": 0.1,
-    "shift": 0.25,
-    "agreement": 2.0,
-}
-SLICE_AUC_MARGIN = 0.03
+__all__ = ["Sla", "TaskSla", "default_guards"]
 
 
 class TaskSla(Word):
@@ -136,43 +73,6 @@ class TaskSla(Word):
         if self.given is None:
             return None
         return (self.given.removeprefix("not "), 0) if self.given.startswith("not ") else (self.given, 1)
-
-
-class Guard(Word):
-    """Task x metric x margin, for everybody or (`by`) for each value of a slice.
-
-    `margin`: auc: how much lower it may be (absolute); calibration: factor - 1 by which sum p / sum y may be further
-    from 1; log_loss, loss: factor - 1; bias: how much further from 0 the mean error may be, in units of the baseline's
-    root mean square error; top1: absolute; failures, latency: factor - 1 on the rate of failed, or of slow, answers,
-    canary against control; early_auc, early_ratio: as auc and calibration; shift: factor - 1 on the mean prediction;
-    agreement: root mean square of the difference in logits.
-    `weight`: of the guard's cells together, in the sum that decides; None: from `FAMILIES`."""
-
-    task: Name
-    metric: Metric
-    margin: Annotated[float, Field(ge=0, le=10)]
-    by: str | None = None
-    role: Role = "required"
-    weight: Annotated[float, Field(gt=0, le=1)] | None = None
-
-
-class CellSpec(Word):
-    """One thing that is tested: a guard, for everybody (`slice` = "overall") or one value (`origin=EWR`)."""
-
-    task: str
-    slice: str
-    metric: Metric
-    margin: float
-    role: Role
-    weight: float
-
-    @property
-    def horizon(self) -> Horizon:
-        return "early" if self.metric in EARLY else "mature"
-
-    @property
-    def name(self) -> str:
-        return f"{self.task} / {self.slice} / {self.metric}"
 
 
 class Sla(Word):
@@ -272,7 +172,7 @@ class Sla(Word):
         guards, lists = self.guards or default_guards(self), self.slice_lists
         deciding = [guard for guard in guards if guard.role in ("required", "optional")]
         fixed = sum(guard.weight or 0 for guard in deciding)
-        open_ = {id(g): _family_share(g, deciding) for g in deciding if g.weight is None}
+        open_ = {id(g): family_share(g, deciding) for g in deciding if g.weight is None}
         scale = max(0.0, 1 - fixed) / sum(open_.values()) if open_ else 0.0
         raw = {id(g): g.weight if g.weight is not None else open_[id(g)] * scale for g in deciding}
         whole = sum(raw.values()) or 1.0
@@ -289,15 +189,6 @@ class Sla(Word):
             for places in [["overall"] if guard.by is None else [f"{guard.by}={v}" for v in lists[guard.by]]]
             for where in places
         )
-
-
-def _family_share(guard: Guard, guards: list[Guard]) -> float:
-    """A family's weight, half to its overall guards and half to its sliced ones, equally within each."""
-    weight, metrics = next((weight, metrics) for weight, metrics in FAMILIES if guard.metric in metrics)
-    family = [other for other in guards if other.metric in metrics and other.weight is None]
-    alike = [other for other in family if (other.by is None) == (guard.by is None)]
-    half = 0.5 if len(alike) < len(family) else 1.0
-    return weight * half / len(alike)
 
 
 def default_guards(sla: Sla) -> tuple[Guard, ...]:

@@ -12,8 +12,9 @@ from typing import get_args
 import pytest
 
 from serinus.client import Client
+from serinus.guards import Metric
 from serinus.rollouts import Phase
-from serinus.sla import Metric, Sla, TaskSla
+from serinus.sla import Sla, TaskSla
 
 REPOSITORY = Path(__file__).parents[2]
 PAGES = sorted([REPOSITORY / "README.md", REPOSITORY / "CHANGELOG.md", *(REPOSITORY / "docs").rglob("*.md")])

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serinus.errors import InvalidSla
-from serinus.sla import FAMILIES, Guard, Sla, TaskSla, default_guards
+from serinus.guards import FAMILIES, Guard
+from serinus.sla import Sla, TaskSla, default_guards
 
 BASE: dict[str, Any] = {
     "format": 1,
