@@ -67,6 +67,8 @@ class Assessor:
     inputs: tuple[InputEvidence, ...] = ()
     holds: tuple[str, ...] = ()
     shares: tuple[Share, ...] = ()
+    settled: bytes = b""
+    """`state_bytes` of the last look."""
     _shown: dict[int, CellEvidence] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -166,6 +168,7 @@ class Assessor:
         self, cells: tuple[CellEvidence, ...], e: float, verdict: VerdictName, holds: tuple[str, ...]
     ) -> Evidence:
         counts = {**self.whole.counts, "corrupt_logs": len(self.whole.corrupt)}
+        self.settled = self.state_bytes()
         return Evidence(
             rollout=self.item.rollout,
             model=self.item.model,
@@ -182,7 +185,7 @@ class Assessor:
             counts=dict(sorted(counts.items())),
             holds=holds,
             inputs=self.inputs,
-            state_digest=digest_of(self.state_bytes()),
+            state_digest=digest_of(self.settled),
         )
 
     def _judge(self) -> None:

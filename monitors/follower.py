@@ -141,6 +141,8 @@ class Follower:
             inputs = self.inputs.state() if self.inputs is not None else None
             checkpoint.save(self.assessor, self.path, inputs, self.maturity.state())
             self.unsaved = 0
+            if self.keeper is not None:
+                self.keeper.flush()
 
 
 def _input_state(item: WorkItem) -> InputState | None:

@@ -37,35 +37,44 @@ Said = tuple[str, tuple[str, ...], tuple[str, ...], bool]
 @dataclass(slots=True)
 class Keeper:
     """`folder`: of one rollout; `files`: what is kept, the oldest first; `passing`: the newest, of a look at which
-    nothing changed; it goes when the next one comes."""
+    nothing changed; it goes when the next one comes. `held`: one that is to be it, and is not written yet."""
 
     folder: Path
     said: Said | None = None
     files: list[Path] = field(default_factory=list)
     passing: Path | None = None
+    held: tuple[Path, WorkItem, bytes] | None = None
 
     def __post_init__(self) -> None:
         with suppress(OSError):
             self.files = sorted(self.folder.glob("*.state"), key=lambda path: path.stat().st_mtime_ns)
 
     def take(self, assessor: Assessor, evidence: Evidence, *, newest: bool) -> None:
-        """Keep the state of a look, if it is of use. What cannot be written is logged, and missed only when somebody
-        asks for it. `newest`: nothing is due after it."""
+        """Keep the state of a look, if it is of use. `newest`: nothing is due after it."""
         said = (evidence.verdict, evidence.culprits, tuple(_names(evidence.holds)), evidence.begun)
         changed, self.said = said != self.said, said
         path = self.folder / f"{evidence.state_digest}.state"
         if path in self.files or not (changed or newest):
             return
+        self.held = (path, assessor.item, assessor.settled)
+        if changed:
+            self.files.append(path)
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is held. What cannot be written is logged, and missed only when somebody asks for it."""
+        if self.held is None:
+            return
+        (path, item, state), self.held = self.held, None
         try:
-            write_kept(path, assessor.item, assessor.state_bytes())
+            write_kept(path, item, state)
             if self.passing is not None and self.passing != path:
                 self.passing.unlink(missing_ok=True)
-            self.passing = None if changed else path
-            if changed:
-                self.files.append(path)
-                self._bound()
+            self.passing = None if path in self.files else path
+            self._bound()
         except OSError as error:
-            _log.error("the state of a look at %s cannot be kept: %s", evidence.rollout, error)
+            _log.error("the state of a look at %s cannot be kept: %s", item.rollout, error)
+            self.files = [kept for kept in self.files if kept != path]
 
     def _bound(self) -> None:
         sizes = {path: path.stat().st_size for path in self.files if path.exists()}

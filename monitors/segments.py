@@ -207,6 +207,7 @@ class Shelf(Generic[C]):
     def __init__(self, parse: Parse[C], limit: int) -> None:
         self.parse, self.limit = parse, limit
         self.files: OrderedDict[tuple[Path, int], Segment[C]] = OrderedDict()
+        self._rows = 0
 
     def read(self, folder: Path, start_ms: int, end_ms: int) -> tuple[list[C], list[Path]]:
         """Parts that hold every row of a folder of event time [start_ms, end_ms) once, as far as they are written now;
@@ -216,8 +217,9 @@ class Shelf(Generic[C]):
 
     def shrink(self) -> None:
         """Let go what was not used for long, down to the limit; the newest file stays."""
-        while len(self.files) > 1 and sum(file.rows for file in self.files.values()) > self.limit:
-            self.files.popitem(last=False)
+        while len(self.files) > 1 and self._rows > self.limit:
+            _, gone = self.files.popitem(last=False)
+            self._rows -= gone.rows
 
     def _read(self, found: Layout, start_ms: int, end_ms: int) -> tuple[list[tuple[Segment[C], list[C]]], list[Path]]:
         wanted = []
@@ -231,5 +233,12 @@ class Shelf(Generic[C]):
                 )
                 self.files[key] = made
             self.files.move_to_end(key)
-            wanted.append((self.files[key], self.files[key].read(start_ms, end_ms)))
+            wanted.append((self.files[key], self._of(self.files[key], start_ms, end_ms)))
         return wanted, [*found.broken, *(file.path for file, _ in wanted if file.corrupt)]
+
+    def _of(self, file: Segment[C], start_ms: int, end_ms: int) -> list[C]:
+        before = file.rows
+        try:
+            return file.read(start_ms, end_ms)
+        finally:
+            self._rows += file.rows - before

@@ -30,6 +30,7 @@ def told(item: WorkItem, draw: Callable, tmp_path: Path) -> list[Evidence]:
     for at in range(1, 61):
         found.append(assessor.consume(draw(rng, START + at * HOUR_MS, item.sla.tasks, worse=3.0, n=150)))
         keeper.take(assessor, found[-1], newest=at == 60)
+    keeper.flush()
     return found
 
 
