@@ -44,7 +44,7 @@ def shuffled(tmp_path: Path) -> Path:
 def said(running: Running, *words: str) -> Any:
     """What the command line answers, with `--json`."""
     command = [sys.executable, "-m", "serinus.cli", *words, "--json", "--home", str(running.home.path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
     return json.loads(done.stdout)
 
@@ -54,7 +54,7 @@ def left_preflight(client: Client, rollout: str) -> RolloutView:
         view = client.rollout(rollout)
         return None if view.phase in (Phase.PENDING, Phase.LOADING, Phase.PREFLIGHT) else view
 
-    found: RolloutView = until(gone, 300)
+    found: RolloutView = until(gone, 600)
     return found
 
 
@@ -63,7 +63,7 @@ async def _on(_: Hour) -> bool:
 
 
 @pytest.mark.e2e
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(2400)
 def test_a_preflight_rejects_what_no_user_ever_meets(
     up: Callable[..., Running], trained: Callable[[int], Path], shuffled: Path, sla: Sla
 ) -> None:
