@@ -26,6 +26,7 @@ from examples.flights.story import judge
 from serinus.records import LabelRow, PredictionRow, read_rows
 from serinus.rollouts import Phase, RolloutView
 from serinus.sla import Sla
+from tests.pool.processes import command_lines, descendants, has_ended
 
 MODEL = "flights"
 START = datetime(2013, 4, 1, tzinfo=UTC)
@@ -42,7 +43,7 @@ def kill(pid: int) -> None:
     """SIGKILL, and wait until the process is gone."""
     process = psutil.Process(pid)
     process.send_signal(signal.SIGKILL)
-    until(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE, f"{pid} ends")
+    until(lambda: has_ended(process), f"{pid} ends")
 
 
 class ControllerKiller:
@@ -94,8 +95,8 @@ def test_a_rollout_comes_to_the_same_end_when_the_controller_is_killed_in_its_ca
 
 def front_doors(running: Any) -> list[psutil.Process]:
     """The processes of Ray that run a FrontDoor replica of this stack."""
-    below = psutil.Process(running.pid("serving")).children(recursive=True)  # its driver, raylets and workers
-    return [process for process in below if "FrontDoor" in " ".join(process.cmdline())]
+    below = descendants(running.pid("serving"))  # its driver, raylets and workers
+    return [process for process, line in command_lines(below) if "FrontDoor" in line]
 
 
 def rows_of(log: Path, kind: str, row: type[Any]) -> list[Any]:

@@ -14,6 +14,7 @@ import psutil
 
 from tests.faults.load import Outcome, Plan
 from tests.faults.run import Run, running
+from tests.pool.processes import has_ended
 from tests.pool.stack import Stack, wait_for
 
 RATE = float(os.environ.get("SERINUS_FAULTS_RATE", "150"))
@@ -74,4 +75,4 @@ def later(seconds: float) -> float:
 
 def ended(process: psutil.Process, within_s: float = 20.0) -> None:
     """Wait until a process is gone."""
-    wait_for(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE, within_s)
+    wait_for(lambda: has_ended(process), within_s)

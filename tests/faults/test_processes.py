@@ -14,6 +14,7 @@ import pytest
 
 from tests.faults.checks import ended, later, load, no_failure, recorded_once, statuses, whole
 from tests.faults.run import Run
+from tests.pool.processes import command_lines, descendants
 from tests.pool.stack import Stack, wait_for
 
 Seen = Callable[[str], None]
@@ -23,14 +24,8 @@ IN_HANDS = 8
 
 def family(stack: Stack, words: str) -> list[psutil.Process]:
     """Processes of the pool whose command line or name has these words."""
-    found = []
-    for process in psutil.Process(stack.process.pid).children(recursive=True):
-        try:
-            if re.search(words, " ".join(process.cmdline())):
-                found.append(process)
-        except psutil.Error:
-            continue
-    return found
+    below = descendants(stack.process.pid)
+    return [process for process, line in command_lines(below) if re.search(words, line)]
 
 
 def in_place(stack: Stack) -> None:
@@ -130,7 +125,7 @@ def test_a_rolling_update_of_the_pool(stack: Stack, seen: Seen) -> None:
 def test_sigterm_during_the_start(own_stack: Callable[..., Stack], moment: str) -> None:
     stack = own_stack(wait=False)
     wait_for(lambda: stack.process.poll() is not None or family(stack, moment), 60)
-    processes = psutil.Process(stack.process.pid).children(recursive=True)
+    processes = descendants(stack.process.pid)
     stack.process.send_signal(signal.SIGTERM)
     assert stack.process.wait(60) == 0
     _gone, alive = psutil.wait_procs(processes, timeout=10)

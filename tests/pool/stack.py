@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
@@ -21,6 +20,7 @@ import psutil
 from serinus.records import LabelRow, Mark, PredictionRow, read_rows
 from serinus.routes import PackageRef, RouteTable
 from tests.pool.controller import StandInController
+from tests.pool.processes import command_lines, descendants
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -99,12 +99,8 @@ class Stack:
         ]
 
     def replicas(self, name: str = "") -> list[psutil.Process]:
-        found = []
-        for process in descendants(self.process.pid):
-            with contextlib.suppress(psutil.Error):
-                if f"ray::ServeReplica:serinus:{name}" in " ".join(process.cmdline()):
-                    found.append(process)
-        return found
+        lines = command_lines(descendants(self.process.pid))
+        return [process for process, line in lines if f"ray::ServeReplica:serinus:{name}" in line]
 
     def infer(self, origin: str = "EWR", delay: float | None = 3.0, hour: float = 7.0, **more: Any) -> dict[str, Any]:
         answer = self.http.post("/v2/models/flights/infer", json=request([origin], [delay], [hour], **more))
@@ -142,16 +138,6 @@ class Stack:
         self.controller.stop()
         self._errors.close()
         return code
-
-
-def descendants(pid: int) -> list[psutil.Process]:
-    """Every process below one; asked again when one of them ends meanwhile."""
-    while True:
-        try:
-            return psutil.Process(pid).children(recursive=True)
-        except psutil.NoSuchProcess:
-            if not psutil.pid_exists(pid):
-                return []
 
 
 def free_port() -> int:

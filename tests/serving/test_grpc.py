@@ -9,7 +9,6 @@ from typing import Any
 
 import grpc
 import numpy as np
-import psutil
 import pytest
 import tritonclient.grpc as triton
 from pytest import approx  # noqa: PT013 (short)
@@ -19,6 +18,7 @@ from tritonclient.utils import InferenceServerException
 from serinus.ids import uuid7
 from serinus.routes import RouteTable
 from serving.ask import joined_id
+from tests.pool.processes import descendants, listening
 
 ROWS = [("EWR", 3.0, 7.0), ("nowhere", None, 23.0)]
 
@@ -189,16 +189,15 @@ def test_bytes_that_are_no_message_and_messages_that_are_too_large_are_refused(t
 
 
 def test_no_port_that_answers_by_grpc_can_be_reached_from_another_machine(two: Any) -> None:
-    family = psutil.Process(two.process.pid).children(recursive=True)
-    ports = {c.laddr for each in family for c in each.net_connections("tcp") if c.status == psutil.CONN_LISTEN}
+    ports = listening(descendants(two.process.pid))
     answering = []
-    for address in ports:
-        with grpc.insecure_channel(f"127.0.0.1:{address.port}") as channel:
+    for ip, port in ports:
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
             try:
                 channel.unary_unary("/inference.GRPCInferenceService/ServerLive")(b"", timeout=5)
             except grpc.RpcError:
                 continue
-            answering.append(address.ip.removeprefix("::ffff:"))
+            answering.append(ip.removeprefix("::ffff:"))
     assert set(answering) == {"127.0.0.1"}
     assert len(answering) >= 3, "HAProxy and two front doors"
 

@@ -18,6 +18,7 @@ from pytest import approx  # noqa: PT013 (short)
 
 from serinus.ids import uuid7
 from serving.assignment import bucket_of
+from tests.pool.processes import descendants, listening
 
 OUTPUTS = ("late", "cancelled")
 BOTH = {"late": 2, "cancelled": 2}
@@ -202,9 +203,8 @@ INTERNAL = ("/ray.serve.ASGIService/HandleRequest", "/ray.rpc.CoreWorkerService/
 
 def test_what_other_machines_could_reach_wants_a_token(stable: Any) -> None:
     processes = [replica for name in ("FrontDoor", "Candidate", "Shadow") for replica in stable.replicas(name)]
-    listening = [c for each in processes for c in each.net_connections("tcp") if c.status == psutil.CONN_LISTEN]
-    open_ports = [c.laddr.port for c in listening if not c.laddr.ip.removeprefix("::ffff:").startswith("127.")]
-    for port in open_ports:
+    reachable = [port for ip, port in listening(processes) if not ip.removeprefix("::ffff:").startswith("127.")]
+    for port in reachable:
         codes = []
         with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
             for method in INTERNAL:
@@ -212,7 +212,7 @@ def test_what_other_machines_could_reach_wants_a_token(stable: Any) -> None:
                     channel.unary_unary(method)(b"", timeout=10)
                 codes.append(refused.value.code())
         assert grpc.StatusCode.UNAUTHENTICATED in codes, f"port {port}: {codes}"
-    assert len(open_ports) >= len(processes), "Ray's own ports were looked at"
+    assert len(reachable) >= len(processes), "Ray's own ports were looked at"
 
 
 def test_an_expired_table_sends_nobody_to_the_canary(stack: Any) -> None:
@@ -286,7 +286,7 @@ def test_a_killed_front_door_loses_no_answer_and_no_acknowledged_label(stable: A
 
 
 def test_it_stops_cleanly_and_leaves_no_process(stack: Any) -> None:
-    family = psutil.Process(stack.process.pid).children(recursive=True)
+    family = descendants(stack.process.pid)
     assert len(family) > 5
     assert stack.stop() == 0
     _gone, alive = psutil.wait_procs(family, timeout=10)
