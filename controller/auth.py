@@ -16,9 +16,11 @@ from controller.tables import Token
 from serinus.errors import BadInput, NotAllowed, Unauthenticated
 from serinus.tasks import Word
 
-__all__ = ["Caller", "Role", "authenticate", "ensure_tokens", "require_tokens"]
+__all__ = ["PEOPLE", "Caller", "Role", "authenticate", "ensure_tokens", "require_tokens"]
 
-Role = Literal["admin", "replica", "monitor"]
+Role = Literal["viewer", "engineer", "operator", "admin", "replica", "monitor"]
+PEOPLE: tuple[Role, ...] = ("viewer", "engineer", "operator", "admin")
+"""Each may do what those before it may. `replica` and `monitor` are processes: they call what is theirs alone."""
 BEARER = re.compile(r"Bearer +([\x21-\x7e]{1,512}) *", re.IGNORECASE)
 
 

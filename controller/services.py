@@ -16,7 +16,7 @@ from controller.database import Database
 from controller.reconciler import Reconciler
 from controller.store import PackageStore
 
-__all__ = ["Admin", "Monitoring", "Replicating", "Services", "Used"]
+__all__ = ["Admin", "Engineering", "Monitoring", "Operating", "Replicating", "Services", "Used", "Viewing"]
 
 
 @dataclass(slots=True)
@@ -51,6 +51,13 @@ def _needs(*roles: Role) -> Callable[[Request, Services], Caller]:
     return check
 
 
-Admin = Annotated[Caller, Depends(_needs("admin"))]
+Viewing = Annotated[Caller, Depends(_needs("viewer", "engineer", "operator"))]
+"""May look at everything but logged inputs."""
+Engineering = Annotated[Caller, Depends(_needs("engineer", "operator"))]
+"""May push, start rollouts and ask for jobs besides."""
+Operating = Annotated[Caller, Depends(_needs("operator"))]
+"""May command rollouts, promote, and set ranking weights besides."""
+Admin = Annotated[Caller, Depends(_needs())]
+"""May manage tokens and keys, delete, and erase besides."""
 Replicating = Annotated[Caller, Depends(_needs("replica"))]
 Monitoring = Annotated[Caller, Depends(_needs("monitor"))]

@@ -21,6 +21,7 @@ __all__ = [
     "AlertRow",
     "Alias",
     "AliasMove",
+    "AuditRow",
     "Base",
     "EvidenceRow",
     "JobRow",
@@ -248,6 +249,19 @@ class AlertRow(Base):
     raised_at: Mapped[float]
     seen_at: Mapped[float]
     resolved_at: Mapped[float | None]
+
+
+class AuditRow(Base):
+    """What somebody did. `seal`: hash over the seal before it and over this entry; numbers have no gaps."""
+
+    __tablename__ = "audit"
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    at: Mapped[float]
+    actor: Mapped[str] = mapped_column(index=True)
+    action: Mapped[str]
+    subject: Mapped[str] = mapped_column(index=True)
+    detail: Mapped[dict[str, Any]] = mapped_column(AsJson(dict[str, Any]))
+    seal: Mapped[str]
 
 
 class Lease(Base):

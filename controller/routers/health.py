@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from controller.gates import FRESH_S
 from controller.rows import report_of
-from controller.services import Admin, Used
+from controller.services import Used, Viewing
 from controller.tables import Model, Monitor, Replica, RolloutRow
 from controller.views import model_view, rollout_view
 from controller.words import ModelLine, MonitorView, ReplicaView, RolloutLine, Status
@@ -38,7 +38,7 @@ def readyz(services: Used) -> dict[str, str]:
 
 
 @router.get("/v1/status")
-def status(services: Used, caller: Admin) -> Status:
+def status(services: Used, caller: Viewing) -> Status:
     """Models, active rollouts, replicas and monitors."""
     now = services.clock()
     with services.db.read() as session:

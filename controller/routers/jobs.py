@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 
 from controller.job_params import filled
 from controller.jobs import as_job, cancel, job_row, list_jobs, queue
-from controller.services import Admin, Used
+from controller.services import Engineering, Used, Viewing
 from serinus.errors import BadInput
 from serinus.jobs import Job, JobAsk, JobKind
 from serinus.tasks import Name
@@ -19,7 +19,7 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
 
 @router.post("", status_code=201)
-def ask(body: JobAsk, services: Used, caller: Admin) -> Job:
+def ask(body: JobAsk, services: Used, caller: Engineering) -> Job:
     """Queue a job; a monitor that is free takes it."""
     if body.kind == "preflight":
         raise BadInput("a preflight belongs to a rollout", "start one, with `preflight` in its plan")
@@ -33,7 +33,7 @@ def ask(body: JobAsk, services: Used, caller: Admin) -> Job:
 @router.get("")
 def list_all(
     services: Used,
-    _caller: Admin,
+    _caller: Viewing,
     model: Name | None = None,
     kind: JobKind | None = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
@@ -44,13 +44,13 @@ def list_all(
 
 
 @router.get("/{job_id}")
-def get(job_id: str, services: Used, _caller: Admin) -> Job:
+def get(job_id: str, services: Used, _caller: Viewing) -> Job:
     with services.db.read() as session:
         return as_job(job_row(session, job_id))
 
 
 @router.post("/{job_id}/cancel")
-def stop(job_id: str, services: Used, caller: Admin) -> Job:
+def stop(job_id: str, services: Used, caller: Engineering) -> Job:
     """End a job; one that has ended otherwise stays as it is (409)."""
     with services.db.write() as session:
         return as_job(cancel(session, job_id, actor=caller.name, now=services.clock()))

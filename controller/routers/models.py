@@ -10,7 +10,7 @@ from controller.registry import put_model
 from controller.rollouts import Ask
 from controller.routes import publish
 from controller.rows import model_of
-from controller.services import Admin, Used
+from controller.services import Engineering, Operating, Used, Viewing
 from controller.tables import Model
 from controller.views import health_view, model_view
 from controller.words import HealthView, ModelBody, ModelSaved, ModelView, PromoteBody
@@ -23,7 +23,7 @@ router = APIRouter(prefix="/v1/models", tags=["models"])
 
 
 @router.put("/{model}")
-def put(model: Name, body: ModelBody, services: Used, _caller: Admin) -> ModelSaved:
+def put(model: Name, body: ModelBody, services: Used, _caller: Engineering) -> ModelSaved:
     """Create the model, or give it this SLA and pool. A rollout that is active keeps the SLA it began with."""
     if body.sla.model != model:
         raise BadInput(f"sla.model is {body.sla.model!r}, the URL says {model!r}")
@@ -33,26 +33,26 @@ def put(model: Name, body: ModelBody, services: Used, _caller: Admin) -> ModelSa
 
 
 @router.get("")
-def list_models(services: Used, _caller: Admin) -> list[ModelView]:
+def list_models(services: Used, _caller: Viewing) -> list[ModelView]:
     with services.db.read() as session:
         return [model_view(session, row) for row in session.scalars(select(Model).order_by(Model.name))]
 
 
 @router.get("/{model}")
-def get(model: Name, services: Used, _caller: Admin) -> ModelView:
+def get(model: Name, services: Used, _caller: Viewing) -> ModelView:
     with services.db.read() as session:
         return model_view(session, model_of(session, model))
 
 
 @router.get("/{model}/health")
-def health(model: Name, services: Used, _caller: Admin) -> HealthView:
+def health(model: Name, services: Used, _caller: Viewing) -> HealthView:
     """The alerts of its stable version, of its inputs and of its logs: those that last, and those that are over."""
     with services.db.read() as session:
         return health_view(session, model_of(session, model))
 
 
 @router.post("/{model}/promote")
-def promote(model: Name, body: PromoteBody, services: Used, caller: Admin) -> ModelView:
+def promote(model: Name, body: PromoteBody, services: Used, caller: Operating) -> ModelView:
     """Make a version stable at once: the first one (`initial`), or as an override, which needs a reason."""
     ask = Ask("promote", body.reason, body.actor or caller.name)
     with services.db.write() as session:

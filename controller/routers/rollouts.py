@@ -10,7 +10,7 @@ from sqlalchemy import select
 from controller.advance import advance, start
 from controller.rollouts import Ask
 from controller.rows import latest_evidence, model_of, rollout_row
-from controller.services import Admin, Used
+from controller.services import Engineering, Operating, Used, Viewing
 from controller.tables import EvidenceRow, RolloutRow
 from controller.views import rollout_view
 from controller.words import CommandBody, EvidencePage, StartBody
@@ -25,7 +25,7 @@ router = APIRouter(prefix="/v1", tags=["rollouts"])
 
 
 @router.post("/models/{model}/rollouts", status_code=201)
-def begin(model: Name, body: StartBody, services: Used, caller: Admin) -> RolloutView:
+def begin(model: Name, body: StartBody, services: Used, caller: Engineering) -> RolloutView:
     """Roll out a version against the stable one. One rollout of a model is active at a time."""
     now, who = services.clock(), body.actor or caller.name
     with services.db.write() as session:
@@ -35,7 +35,7 @@ def begin(model: Name, body: StartBody, services: Used, caller: Admin) -> Rollou
 
 @router.get("/rollouts")
 def list_rollouts(
-    services: Used, _caller: Admin, model: Name | None = None, limit: Annotated[int, Query(ge=1, le=1000)] = 100
+    services: Used, _caller: Viewing, model: Name | None = None, limit: Annotated[int, Query(ge=1, le=1000)] = 100
 ) -> list[RolloutView]:
     """Rollouts, of one model or of all, the newest first."""
     query = select(RolloutRow).order_by(RolloutRow.started_at.desc()).limit(limit)
@@ -48,13 +48,13 @@ def list_rollouts(
 
 
 @router.get("/rollouts/{rollout_id}")
-def get(rollout_id: str, services: Used, _caller: Admin) -> RolloutView:
+def get(rollout_id: str, services: Used, _caller: Viewing) -> RolloutView:
     with services.db.read() as session:
         return rollout_view(session, rollout_row(session, rollout_id), services.clock())
 
 
 @router.post("/rollouts/{rollout_id}/commands")
-def command(rollout_id: str, body: CommandBody, services: Used, caller: Admin) -> RolloutView:
+def command(rollout_id: str, body: CommandBody, services: Used, caller: Operating) -> RolloutView:
     """Pause, resume, approve, abort, promote or roll back; 409 with the history when the phase does not allow it."""
     ask = Ask(body.command, body.reason, body.actor or caller.name)
     advance(services.db, rollout_id, services.store.uri, services.clock(), ask=ask)
@@ -66,7 +66,7 @@ def command(rollout_id: str, body: CommandBody, services: Used, caller: Admin) -
 def evidence(
     rollout_id: str,
     services: Used,
-    _caller: Admin,
+    _caller: Viewing,
     after_ms: int = -1,
     limit: Annotated[int, Query(ge=1, le=5000)] = 500,
 ) -> EvidencePage:
@@ -83,7 +83,7 @@ def evidence(
 
 
 @router.get("/rollouts/{rollout_id}/evidence/latest")
-def newest_evidence(rollout_id: str, services: Used, _caller: Admin) -> Evidence:
+def newest_evidence(rollout_id: str, services: Used, _caller: Viewing) -> Evidence:
     """The look that counts now: the first that was violated, else the newest. Before live traffic was looked at: what
     the preflight found."""
     with services.db.read() as session:

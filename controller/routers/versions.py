@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from controller.registry import add_version, check_covers
 from controller.rows import model_of
-from controller.services import Admin, Services, Used
+from controller.services import Engineering, Services, Used, Viewing
 from controller.tables import Version
 from controller.unpack import MAX_BYTES
 from controller.words import Pushed, VersionView
@@ -31,7 +31,7 @@ SPARE_BYTES = 1 << 20
         "requestBody": {"content": {"application/x-tar": {"schema": {"type": "string", "format": "binary"}}}}
     },
 )
-async def push(model: Name, request: Request, services: Used, _caller: Admin) -> Pushed:
+async def push(model: Name, request: Request, services: Used, _caller: Engineering) -> Pushed:
     """Register the package in the body, an uncompressed tar of its folder. The same package again is the same version.
 
     A package that is refused leaves nothing behind."""
@@ -42,7 +42,7 @@ async def push(model: Name, request: Request, services: Used, _caller: Admin) ->
 
 
 @router.get("/{model}/versions")
-def list_versions(model: Name, services: Used, _caller: Admin) -> list[VersionView]:
+def list_versions(model: Name, services: Used, _caller: Viewing) -> list[VersionView]:
     with services.db.read() as session:
         model_of(session, model)
         rows = session.scalars(select(Version).where(Version.model == model).order_by(Version.number))

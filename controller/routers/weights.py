@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from controller.routes import publish
 from controller.rows import model_of
-from controller.services import Admin, Used
+from controller.services import Operating, Used, Viewing
 from controller.weights import put_weights, weights_history
 from controller.words import WeightsBody, WeightsLine, WeightsView
 from serinus.tasks import Name
@@ -20,7 +20,7 @@ router = APIRouter(prefix="/v1/models/{model}/weights", tags=["models"])
 
 
 @router.get("")
-def get(model: Name, services: Used, _caller: Admin, limit: Annotated[int, Query(ge=1, le=1000)] = 20) -> WeightsView:
+def get(model: Name, services: Used, _caller: Viewing, limit: Annotated[int, Query(ge=1, le=1000)] = 20) -> WeightsView:
     """The weights in force, and the `limit` last changes of them, the newest first."""
     with services.db.read() as session:
         model_of(session, model)
@@ -28,7 +28,7 @@ def get(model: Name, services: Used, _caller: Admin, limit: Annotated[int, Query
 
 
 @router.put("")
-def put(model: Name, body: WeightsBody, services: Used, caller: Admin) -> WeightsView:
+def put(model: Name, body: WeightsBody, services: Used, caller: Operating) -> WeightsView:
     """Set all ranking weights; every replica ranks by them within a second. {}: every task counts once."""
     with services.db.write() as session:
         found = put_weights(
