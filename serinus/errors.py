@@ -7,13 +7,16 @@ from typing import Any, ClassVar
 __all__ = [
     "AlreadyActive",
     "BadInput",
+    "Changed",
     "IllegalMove",
     "InvalidPackage",
     "InvalidSla",
     "JobFailed",
+    "KeyReused",
     "NotAllowed",
     "NotFound",
     "Overloaded",
+    "RateLimited",
     "SerinusError",
     "Stale",
     "TimedOut",
@@ -108,6 +111,18 @@ class JobFailed(SerinusError):
 
 class Stale(SerinusError):
     status, hint = 409, "somebody else changed it in the meantime: read it again, then repeat"
+
+
+class Changed(SerinusError):
+    status, hint = 412, "somebody else changed it since you read it: read it again, then repeat with its new ETag"
+
+
+class KeyReused(SerinusError):
+    status, hint = 422, "an Idempotency-Key belongs to one request: make a new one for another request"
+
+
+class RateLimited(SerinusError):
+    status, hint = 429, "wait as long as the header Retry-After says, then send it again"
 
 
 class Overloaded(SerinusError):
