@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from alembic import command
 from alembic.config import Config
@@ -18,7 +18,7 @@ from serinus.errors import Unavailable
 
 __all__ = ["Database", "Wake", "upsert", "wakes"]
 
-Wake = Literal["routes", "facts"]
+Wake = Literal["routes", "facts", "notices"]
 """What a committed transaction tells the rest of the process: a route table, or what decisions rest on, has changed."""
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -45,7 +45,7 @@ class Database:
                 f"the database of SERINUS_DATABASE_URL cannot be used: {error}",
                 "expected sqlite:////PATH or postgresql://USER:PASSWORD@HOST/NAME",
             ) from error
-        self.listeners: dict[Wake, Callable[[], object]] = {"routes": lambda: None, "facts": lambda: None}
+        self.listeners: dict[Wake, Callable[[], object]] = dict.fromkeys(get_args(Wake), lambda: None)
         if self.sqlite:
             _tame_sqlite(self.engine)
 

@@ -12,6 +12,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
 from serinus.evidence import Evidence, HealthAlert
+from serinus.notices import Notice
 from serinus.package import Manifest
 from serinus.rollouts import Move, Plan
 from serinus.routes import RouteTable, Weights
@@ -23,11 +24,13 @@ __all__ = [
     "AliasMove",
     "AuditRow",
     "Base",
+    "Delivery",
     "EvidenceRow",
     "JobRow",
     "Lease",
     "Model",
     "Monitor",
+    "NoticeRow",
     "RankingWeights",
     "Replica",
     "RolloutRow",
@@ -262,6 +265,29 @@ class AuditRow(Base):
     subject: Mapped[str] = mapped_column(index=True)
     detail: Mapped[dict[str, Any]] = mapped_column(AsJson(dict[str, Any]))
     seal: Mapped[str]
+
+
+class NoticeRow(Base):
+    """Something that people are to be told. `routed`: it is known to whom."""
+
+    __tablename__ = "notices"
+    number: Mapped[int] = mapped_column(BigInteger().with_variant(Integer(), "sqlite"), primary_key=True)
+    at: Mapped[float] = mapped_column(index=True)
+    model: Mapped[str] = mapped_column(index=True)
+    body: Mapped[Notice] = mapped_column(AsJson(Notice))
+    routed: Mapped[bool] = mapped_column(index=True)
+
+
+class Delivery(Base):
+    """A notice on its way to a target. `due_at`: when it is tried (again); None: never again. `said`: why it failed."""
+
+    __tablename__ = "deliveries"
+    notice: Mapped[int] = mapped_column(BigInteger(), ForeignKey("notices.number"), primary_key=True)
+    target: Mapped[str] = mapped_column(primary_key=True)
+    attempts: Mapped[int]
+    due_at: Mapped[float | None] = mapped_column(index=True)
+    delivered_at: Mapped[float | None]
+    said: Mapped[str]
 
 
 class Lease(Base):
