@@ -34,6 +34,8 @@ class SerinusError(Exception):
 
     status: ClassVar[int] = 500
     hint: ClassVar[str] = "the log of the controller has the rest"
+    retry_after_s: float = 0.0
+    """What a server asked for with Retry-After, in seconds."""
 
     def __init__(self, detail: str, hint: str | None = None) -> None:
         super().__init__(detail)
