@@ -10,7 +10,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from serinus.archive import Archive, metadata, schema
+from serinus.archive import Archive, metadata
+from serinus.archive_rows import entity_hash, parquet_options, schema
 from serinus.records import Kind, hour_of, log_folder
 
 MODEL, TASKS, VALUES = "m", ("click", "like", "share", "buy"), 10
@@ -63,6 +64,7 @@ def _predictions(root: Path, tick: int, ids: Any, truth: npt.NDArray[np.float64]
     country = np.array(SLICES["country"], object)[user % VALUES]
     device = np.array(SLICES["device"], object)[random.integers(0, VALUES, count)]
     items = pa.array(np.stack([country, device], axis=1)[request].ravel())
+    hashes = np.array([entity_hash(f"user-{at}") for at in range(USERS)], np.uint64)
     names = pa.array(np.tile(np.array(list(SLICES), object), rows))
     columns = {
         "id": ids.take(pa.array(request)),
@@ -78,6 +80,7 @@ def _predictions(root: Path, tick: int, ids: Any, truth: npt.NDArray[np.float64]
         "slices": pa.MapArray.from_arrays(pa.array(np.arange(rows + 1) * len(SLICES), pa.int32()), names, items),
         "latency_us": pa.array(random.integers(1_000, 9_000, rows)),
         "share": pa.array(np.ones(rows)),
+        "entity_hash": pa.array(hashes[user[request]]),
     }
     _save(root, "predictions", tick, columns, rows)
 
@@ -106,4 +109,4 @@ def _save(root: Path, kind: Kind, tick: int, columns: dict[str, Any], rows: int)
     folder.mkdir(parents=True, exist_ok=True)
     table = table.replace_schema_metadata(metadata(Archive([])))
     path = folder / f"tick-{tick}.parquet"
-    pq.write_table(table, path, compression="zstd", row_group_size=GROUP_ROWS, write_page_checksum=True)
+    pq.write_table(table, path, row_group_size=GROUP_ROWS, **parquet_options(kind))

@@ -14,13 +14,15 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from monitors.accumulators import Batch, Cell, columns_of
+from monitors.accumulators import Cell
 from monitors.bins import Frame
 from monitors.entering import MANY, enter_scores, enter_sums
+from monitors.groupings import P
 from monitors.layouts import Place, Source, layouts
 from monitors.rates import FailureCounts
 from monitors.rows import Exposed, Scored, Tick
 from monitors.shares import RATES, shares_of
+from monitors.summands import Batch, columns_of
 from serinus.evidence import Stream, WorkItem
 from serinus.guards import Metric
 from serinus.sla import Sla
@@ -154,7 +156,8 @@ class Accumulation:
         if not cells or not any(len(rows) for rows in sides):
             return
         if not self._numbers(waits[1]):
-            _spread(self.item.sla, cells, Batch.of(*sides, columns_of(*sides)), Cell.add_sums)
+            columns = columns_of(*sides, wanted=max(cell.layout.columns for _, cell in cells))
+            _spread(self.item.sla, cells, Batch.of(*sides, columns), Cell.add_sums)
             if not any(cell.layout.pooled for _, cell in cells):
                 return
         for part, kept in zip(sides, self.waiting.setdefault(waits, ([], [])), strict=True):
@@ -183,7 +186,8 @@ class Accumulation:
         frame, cells = self.bins[_frame_key(waits)], self._cells_of(waits)
         a, b = (Scored.concat(side, len(self.item.sla.slices)) for side in kept)
         numbers = self._numbers(waits[1])
-        columns = columns_of(a, b, unit=frame.unit, spread=frame.spread if numbers else 0.0)
+        wanted = max(cell.layout.columns for _, cell in cells) if numbers else P + 1  # else all that is left to add up
+        columns = columns_of(a, b, unit=frame.unit, spread=frame.spread if numbers else 0.0, wanted=max(wanted, P + 1))
         second = frame.a if waits[2] == "unlabelled" else frame.b  # two distributions are compared in the same bins
         batch = Batch.of(a, b, columns).with_bins(np.concatenate([frame.a.of(a.p), second.of(b.p)]))
         if numbers:

@@ -5,29 +5,23 @@ Merging is having seen both; the empty cell is the identity. State is a flat dic
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import logit
 
 from monitors.bins import BINS_GROUP, BINS_OVERALL, BINS_SLICE, coarser
-from monitors.groupings import BLOCK_WIDTHS_MS, COLUMNS, Blocks, Counts, Users, concordant, exactly, longer, tally
+from monitors.groupings import BLOCK_WIDTHS_MS, COLUMNS, Blocks, Counts, Users, concordant, longer, tally
 from monitors.restarts import segments_of
-from monitors.rows import Scored
+from monitors.summands import USERS_OVERALL, USERS_SLICE, Batch
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 State = dict[str, NDArray[np.generic]]
 T = TypeVar("T", bound=np.generic)
 
-USERS_OVERALL, USERS_SLICE = 64, 32
 _NARROW = 1_000
-LEAST_P = 1e-7
-_SQUARES_STEP = 2.0**16
-_MOST, _MOST_SQUARE = 2.0**6, 2.0**12
-"""Numbers of a regression count up to so many units, their squares up to so many squared ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,69 +39,6 @@ class Layout:
     @classmethod
     def of(cls, *, overall: bool) -> Layout:
         return cls() if overall else cls(users=USERS_SLICE, pooled=BINS_SLICE)
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Rows of both sides that enter cells together. `user`: entity hash mod USERS_OVERALL; `side`, `label`: 0 or 1;
-    `columns`: shape (COLUMNS, n); `bins`: of BINS_OVERALL, shape (n,), or empty; the rest of shape (n,)."""
-
-    event_ms: Ints
-    user: Ints
-    side: Ints
-    label: Ints
-    columns: Floats
-    bins: Ints
-    slices: Ints
-    entity: NDArray[np.uint64]
-
-    def __len__(self) -> int:
-        return len(self.side)
-
-    @classmethod
-    def of(cls, a: Scored, b: Scored, columns: Floats) -> Batch:
-        """`columns`: of `columns_of`, both sides, shape (COLUMNS, n)."""
-        rows = Scored.concat([a, b])
-        side = np.repeat(np.arange(2), [len(a), len(b)])
-        user = (rows.entity % np.uint64(USERS_OVERALL)).astype(np.int64)
-        label = (rows.y > 0).astype(np.int64)
-        return cls(rows.event_ms, user, side, label, columns, np.zeros(0, np.int64), rows.slices, rows.entity)
-
-    def with_bins(self, bins: Ints) -> Batch:
-        return replace(self, bins=bins)
-
-    def take(self, which: NDArray[np.bool_] | Ints) -> Batch:
-        bins = self.bins[which] if len(self.bins) else self.bins
-        parts = (self.event_ms[which], self.user[which], self.side[which], self.label[which], self.columns[:, which])
-        return Batch(*parts, bins, self.slices[which], self.entity[which])
-
-
-def columns_of(a: Scored, b: Scored, *, unit: float = 1.0, spread: float = 0.0) -> Floats:
-    """Rows, y, p, losses (nats; p kept 1e-7 from 0 and 1) and squared differences, shape (COLUMNS, n), both sides.
-
-    A y that is not known counts 0, and so does its loss. `spread`: 0: probabilities, whose differences are of logits;
-    else numbers: y and p in `unit`, losses in its square, differences in `spread`. Differences only of paired rows."""
-    rows = Scored.concat([a, b])
-    known = np.isfinite(rows.y)
-    y = np.where(known, rows.y, 0.0)
-    if spread:
-        loss = np.minimum(rows.loss / unit**2, _MOST_SQUARE) if len(rows.loss) else np.zeros(len(rows))
-        y, p = (np.clip(values / unit, -_MOST, _MOST) for values in (y, rows.p))
-    else:
-        p, safe = rows.p, np.clip(rows.p, LEAST_P, 1 - LEAST_P)
-        loss = rows.loss if len(rows.loss) else -np.where(y > 0, np.log(safe), np.log1p(-safe))
-    squares = np.zeros(len(rows))
-    if len(a) == len(b) and np.array_equal(a.event_ms, b.event_ms) and np.array_equal(a.entity, b.entity):
-        squares[len(a) :] = np.minimum(_squares(a, b, spread), _MOST_SQUARE)
-    loss = np.where(known, loss, 0.0)
-    return np.stack([np.ones(len(rows)), exactly(y), exactly(p), exactly(loss), exactly(squares, _SQUARES_STEP)])
-
-
-def _squares(a: Scored, b: Scored, spread: float) -> Floats:
-    if spread:
-        return np.square((b.p - a.p) / spread)
-    first, second = (logit(np.clip(rows.p, LEAST_P, 1 - LEAST_P)) for rows in (a, b))
-    return np.square(second - first)
 
 
 @dataclass(slots=True)

@@ -14,62 +14,72 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from monitors.columns import ARMS, Hashes, Ints, Labels, Predictions, Words, entity_hashes, shares_of_bytes
+from monitors.columns import ARMS, Hashes, Ints, Labels, Words, entity_hashes
+from monitors.predictions import NO_CLASSES, Common, Predictions, shares_of_bytes
 from serinus.records import Kind
 
-__all__ = ["COLUMNS", "DICTIONARIES", "labels_of", "predictions_of"]
+__all__ = ["columns_of", "labels_of", "predictions_of"]
 
+_CLASSES = "scores.list.element.classes"
 COLUMNS: dict[Kind, list[str] | None] = {
-    "predictions": ["id", "index", "arm", "entity", "rollout", "scores", "slices", "latency_us", "share"],
+    "predictions": [
+        *("id", "index", "arm", "entity", "entity_hash", "rollout"),
+        *("scores", "slices", "latency_us", "share"),
+    ],
     "labels": ["id", "index", "task", "value", "known_ms"],
     "inputs": None,
 }
-"""What is read of each kind; None: all."""
-DICTIONARIES: dict[Kind, list[str]] = {
-    "predictions": [
-        "arm",
-        "entity",
-        "rollout",
-        *(f"scores.list.element.{name}" for name in ("task", "fallback")),
-        *(f"slices.key_value.{name}" for name in ("key", "value")),
-    ],
-    "labels": ["task"],
-    "inputs": [],
-}
-"""What Arrow may leave as dictionaries; it is made such where it is not."""
+"""What is read of each kind; None: all. `entity` is not read where its hash is there."""
 
 
 def predictions_of(table: Any, words: Words, slices: tuple[str, ...]) -> Predictions:
     """`table`: columns of COLUMNS; rows of any number."""
     offsets, score = _cut(table.column("scores"))
     times = np.diff(offsets)
-    row = np.repeat(np.arange(table.num_rows), times)
     high, low = _halves(table.column("id"))
     arms, arm = _words(table.column("arm"))
-    entities, entity = _words(table.column("entity"))
     rollouts, rollout = _words(table.column("rollout"))
     fallbacks, fallback = _words(score["fallback"])
-    hashes = entity_hashes(entities)
-    places = np.array([ARMS.index(each) for each in arms], np.int64)
-    chosen = _slices(table.column("slices"), words, slices)
-    classes, shares = _classes(score.get("classes"), len(row))
-    return Predictions(
-        high=high[row],
-        low=low[row],
-        index=_ints(table.column("index"))[row],
-        arm=places[arm][row],
-        entity=hashes[entity][row],
-        rollout=_numbers(rollouts, words)[rollout][row],
-        task=_numbered(score["task"], words),
-        version=_ints(score["version"]),
-        value=_plain(score["value"], np.float64),
-        failed=np.array([bool(each) for each in fallbacks], np.bool_)[fallback],
-        slices=chosen[row],
-        latency_us=_ints(table.column("latency_us"))[row],
-        recorded=_plain(table.column("share"), np.float64)[row],
-        classes=classes,
-        shares=shares,
+    common = Common(
+        high,
+        low,
+        _ints(table.column("index")),
+        np.array([ARMS.index(each) for each in arms], np.int64)[arm],
+        _entities(table),
+        _numbers(rollouts, words)[rollout],
+        _slices(table.column("slices"), words, slices),
+        _ints(table.column("latency_us")),
+        _plain(table.column("share"), np.float64),
     )
+    if not times.all():
+        common, times = common.take(times > 0), times[times > 0]
+    scores = int(times.sum())
+    return Predictions(
+        common,
+        np.repeat(np.arange(len(times)), times),
+        _numbered(score["task"], words),
+        _ints(score["version"]),
+        _plain(score["value"], np.float64),
+        np.array([bool(each) for each in fallbacks], np.bool_)[fallback],
+        *_classes(score.get("classes"), scores),
+    )
+
+
+def columns_of(kind: Kind, group: Any) -> list[str] | None:
+    """What is to be read of a row group (its metadata), by the names of the leaves too; None: all.
+
+    Left out: the entity's name where its hash is there; bytes of classes where they are all empty."""
+    names = COLUMNS[kind]
+    if kind != "predictions" or names is None:
+        return names
+    leaves = [group.column(at) for at in range(group.num_columns)]
+    paths = {leaf.path_in_schema for leaf in leaves}
+    spared = {"entity"} & paths if "entity_hash" in paths else set()
+    said = next((leaf.statistics for leaf in leaves if leaf.path_in_schema == _CLASSES), None)
+    if said is not None and said.has_min_max and said.max in (b"", ""):
+        spared.add(_CLASSES)
+    roots = set(names)
+    return sorted(path for path in paths - spared if path.partition(".")[0] in roots)
 
 
 def labels_of(table: Any, words: Words) -> Labels:
@@ -85,6 +95,13 @@ def _halves(column: Any) -> tuple[Hashes, Hashes]:
         raise TypeError(f"ids are {array.type}")
     both = np.frombuffer(array.buffers()[1], ">u8", 2 * len(array), 16 * array.offset).reshape(-1, 2)
     return both[:, 0].astype(np.uint64), both[:, 1].astype(np.uint64)
+
+
+def _entities(table: Any) -> Hashes:
+    if "entity_hash" in table.column_names:
+        return _plain(table.column("entity_hash"), np.uint64)
+    entities, entity = _words(table.column("entity"))
+    return entity_hashes(entities)[entity]
 
 
 def _whole(column: Any) -> Any:
@@ -162,6 +179,6 @@ def _slices(column: Any, words: Words, slices: tuple[str, ...]) -> Ints:
 
 def _classes(column: Any, scores: int) -> tuple[Ints, NDArray[np.float32]]:
     """`classes` and `shares` of `Predictions`; older files have no such column."""
-    if column is None or not pc.max(pc.binary_length(column)).as_py():
-        return np.full(scores, -1, np.int64), np.zeros((0, 0), np.float32)
+    if column is None or not scores or not pc.max(pc.binary_length(column)).as_py():
+        return NO_CLASSES
     return shares_of_bytes(_whole(column).to_pylist())

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from monitors.accumulators import Batch, Cell
+from monitors.accumulators import Cell
 from monitors.bins import coarser
 from monitors.groupings import BLOCK_WIDTHS_MS, N, P
 from monitors.restarts import segments_of
+from monitors.summands import Batch
 from monitors.tally import Lots, folded
 from serinus.sla import Sla
 

@@ -15,9 +15,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from monitors.columns import entity_hash
 from monitors.drift import shares_of
 from monitors.references import Reference
+from serinus.archive_rows import entity_hash
 from serinus.baseline import OVERALL, InputBaseline
 from serinus.limits import InputLimits
 from serinus.sla import Sla

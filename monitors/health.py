@@ -15,13 +15,14 @@ import numpy as np
 
 from monitors.accumulation_state import under
 from monitors.accumulators import State
-from monitors.columns import SHADOW, Predictions
+from monitors.columns import SHADOW
 from monitors.follower import read_tick
 from monitors.gauges import Layout
 from monitors.health_checks import Finding, findings
 from monitors.health_counts import HOUR_MS, WEEK_H, HealthCounts, places_of
 from monitors.inputs import DAY_H, InputState
 from monitors.log import LogReader
+from monitors.predictions import Predictions
 from monitors.references import Reference, references
 from monitors.rehearsal import BASELINE, CANDIDATE, ROLLOUT
 from monitors.rows import Scored
@@ -47,15 +48,12 @@ class _Answered(LogReader):
     def predictions(self, start_ms: int, end_ms: int) -> tuple[Predictions, tuple[str, ...]]:
         rows, broken = super().predictions(start_ms, end_ms)
         mine = rows.take(rows.version == self.version)
-        fill = {"rollout": self.words.number(ROLLOUT), "arm": SHADOW}
-        told = {name: np.full(len(mine), value, np.int64) for name, value in fill.items()}
+        told = {
+            name: np.full(len(mine), value, np.int64)
+            for name, value in (("rollout", self.words.number(ROLLOUT)), ("arm", SHADOW))
+        }
         sides = [
-            Predictions(
-                **{name: getattr(mine, name) for name in Predictions.__dataclass_fields__}
-                | told
-                | {"version": np.full(len(mine), version, np.int64)}
-            )
-            for version in (BASELINE, CANDIDATE)
+            mine.changed(**told, version=np.full(len(mine), version, np.int64)) for version in (BASELINE, CANDIDATE)
         ]
         return Predictions.concat(sides, len(self.slices)), broken
 

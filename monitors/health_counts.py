@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
-from monitors.accumulators import LEAST_P, State
+from monitors.accumulators import State
 from monitors.groupings import exactly
 from monitors.rows import Scored
+from monitors.summands import LEAST_P
 from serinus.baseline import OVERALL, Baseline
 from serinus.sla import Sla
 

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monitors.accumulators import State
-from monitors.columns import entity_hash
 from monitors.gauges import Layout
 from monitors.input_checks import Checked, Seen, check
 from monitors.raw_inputs import Batch, batches, signed, unique
 from monitors.spells import Distinct
+from serinus.archive_rows import entity_hash
 from serinus.evidence import InputEvidence
 from serinus.ids import event_ms_of
 from serinus.records import InputRow

@@ -17,8 +17,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from monitors.columns import CANARY, NO_LABELS, SHADOW, Labels, Predictions, Words
+from monitors.columns import CANARY, NO_LABELS, SHADOW, Labels, Words
 from monitors.outcomes import Outcomes
+from monitors.predictions import Predictions
 from monitors.prepared import Prepared
 from monitors.rows import Exposed, Scored, Tick
 from serinus.evidence import Stream, WorkItem
@@ -118,7 +119,7 @@ def join_answers(item: WorkItem, predictions: Predictions, words: Words) -> Answ
             unknown = np.full(rows.keys, np.nan)
             for stream, pair in zip(STREAMS, (rows.paired(at), rows.arms(at)), strict=True):
                 unlabelled[stream, task], _ = rows.sides(spec.kind, pair, unknown, paired=stream == "shadow")
-    live = predictions.take(predictions.arm != SHADOW)
+    live = predictions.take_rows(predictions.common.arm != SHADOW)
     return Answers(exposed, unlabelled, {"answers": live.answers, **_recorded(live)})
 
 
@@ -175,19 +176,21 @@ def _exposed(rows: Prepared, at: Ints) -> Exposed:
     limit_ms, by_key = rows.item.sla.latency_ms, np.zeros((2, rows.keys), np.bool_)
     by_key[0, key[all_.failed[at] | ~np.isfinite(all_.value[at])]] = True
     if limit_ms is not None:
-        by_key[1, key[all_.latency_us[at] > limit_ms * 1000]] = True
+        by_key[1, key[all_.common.latency_us[all_.row[at]] > limit_ms * 1000]] = True
     failed, slow = by_key[:, rows.key[chosen]]
-    minute = all_.event_ms[chosen] // MINUTE_MS
-    canary, places = all_.arm[chosen] == CANARY, rows.places(chosen)
-    return Exposed(all_.entity[chosen], minute, canary, failed, places, slow if limit_ms is not None else slow[:0])
+    minute = rows.event_ms(chosen) // MINUTE_MS
+    row = all_.row[chosen]
+    canary, places = all_.common.arm[row] == CANARY, rows.places(chosen)
+    return Exposed(all_.common.entity[row], minute, canary, failed, places, slow if limit_ms is not None else slow[:0])
 
 
 def _recorded(live: Predictions) -> dict[str, int]:
     """Answers by the share of entities that was recorded, where that was not all; by the most frequent shares."""
-    if (live.recorded == 1).all():
+    recorded = live.common.recorded
+    if (recorded == 1).all():
         return {}
-    shares = np.unique(live.recorded)
-    counts = {f"answers_at_share:{share:.4g}": live.take(live.recorded == share).answers for share in shares.tolist()}
+    shares = np.unique(recorded)
+    counts = {f"answers_at_share:{share:.4g}": live.take_rows(recorded == share).answers for share in shares.tolist()}
     most = sorted(counts.items(), key=lambda each: (-each[1], each[0]))
     rest = sum(count for _, count in most[MOST_SHARES:])
     return {**dict(most[:MOST_SHARES]), **({"answers_at_share:other": rest} if rest else {})}

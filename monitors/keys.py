@@ -88,14 +88,3 @@ def first_of_each(count: int, key: Ints, order: Callable[[Ints], list[NDArray[An
         first = np.append(True, key[some][1:] != key[some][:-1])
         slot[key[some[first]]] = some[first]
     return slot
-
-
-def runs_of(columns: list[NDArray[Any]]) -> tuple[Ints, Ints]:
-    """Runs of rows that are equal in all columns: the first row of each, and the run of each row."""
-    if not len(columns[0]):
-        return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    change = np.ones(len(columns[0]), np.bool_)
-    change[1:] = False
-    for column in columns:
-        change[1:] |= column[1:] != column[:-1]
-    return np.flatnonzero(change), np.cumsum(change) - 1

@@ -21,8 +21,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from monitors.columns import Labels, Predictions, Words
+from monitors.columns import Labels, Words
 from monitors.outcomes import HOUR_MS, Outcomes, matures_ms
+from monitors.predictions import Predictions
 from monitors.prepared import Prepared
 from serinus.evidence import WorkItem
 from serinus.records import hour_of, log_folder

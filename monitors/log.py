@@ -14,13 +14,15 @@ from typing import TypeVar
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from monitors.arrow import labels_of, predictions_of
-from monitors.columns import Labels, Predictions, Words
+from monitors.columns import Ints, Labels, Words
 from monitors.portion import ALL, Portion
+from monitors.predictions import Predictions
 from monitors.segments import Columns, Parse, Shelf
 from monitors.watermark import lost_rows, read_marks
-from serinus.archive import rows_of
+from serinus.archive_rows import rows_of
 from serinus.records import InputRow, Kind, LabelRow, PredictionRow, hour_of, log_folder
 
 HOUR_MS = 3_600_000
@@ -117,11 +119,11 @@ class LogReader:
         return log_folder(self.root, kind, self.model, hour_of(hour * HOUR_MS))
 
     def _within(self, rows: T, start_ms: int, end_ms: int) -> T:
-        event_ms = rows.event_ms
-        inside = np.asarray((event_ms >= start_ms) & (event_ms < end_ms))
-        if self.portion.of > 1:
-            inside &= self.portion.holds(event_ms)
-        return rows if inside.all() else rows.take(inside)
+        def inside(event_ms: Ints) -> NDArray[np.bool_]:
+            found = np.asarray((event_ms >= start_ms) & (event_ms < end_ms))
+            return found & self.portion.holds(event_ms) if self.portion.of > 1 else found
+
+        return rows.within(inside)
 
 
 def _mine(rows: list[R], portion: Portion) -> list[R]:

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from monitors.columns import SHADOW, Predictions, Words
+from monitors.columns import SHADOW, Words
+from monitors.predictions import Predictions
 from monitors.raw_inputs import batches, signed, uniform, uniform_of
 from serinus.preflights import Difference
 from serinus.records import InputRow

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from monitors.columns import CANARY, CONTROL, Labels, Predictions, Words
-from monitors.keys import first_of_each, numbered, runs_of
+from monitors.columns import CANARY, CONTROL, Labels, Words
+from monitors.keys import first_of_each, numbered
 from monitors.losses import NONE, judged
+from monitors.predictions import Predictions
 from monitors.rows import Scored
 from monitors.slices import places_of
 from serinus.evidence import WorkItem
@@ -34,20 +35,21 @@ class Prepared:
     key: Ints
     label_key: Ints
     answered: Mask
-    _places: tuple[Ints, Ints] | None = None
+    _places: Ints | None = None
+    _event_ms: Ints | None = None
 
     @classmethod
     def of(cls, item: WorkItem, predictions: Predictions, labels: Labels, words: Words) -> Prepared:
         names = ("high", "low", "index")
-        columns = [np.concatenate([getattr(predictions, name), getattr(labels, name)]) for name in names]
+        common = predictions.common
+        columns = [np.concatenate([getattr(common, name), getattr(labels, name)]) for name in names]
         keys, number = numbered(columns[0], columns[1], columns[2])
-        of_row, of_label = number[: len(predictions)], number[len(predictions) :]
+        of_row, of_label = number[: len(common)], number[len(common) :]
         answered = np.zeros(keys, np.bool_)
         answered[of_row] = True
-        mine = predictions.rollout == words.known(item.rollout)
-        if not mine.all():
-            predictions, of_row = predictions.take(mine), of_row[mine]
-        return cls(item, predictions, words, keys, of_row, of_label, answered)
+        mine = common.rollout == words.known(item.rollout)
+        predictions, of_row = predictions.take_rows(mine), of_row[mine]
+        return cls(item, predictions, words, keys, of_row[predictions.row], of_label, answered)
 
     def of_task(self, task: str) -> Ints:
         return np.flatnonzero(self.rows.task == self.words.known(task))
@@ -68,12 +70,12 @@ class Prepared:
         if not len(at):
             return at, at
         chosen = self.one_of_each(at)
-        canary = self.rows.arm[chosen] == CANARY
+        canary = self.rows.common.arm[self.rows.row[chosen]] == CANARY
         return chosen[~canary], chosen[canary]
 
     def meant(self, at: Ints) -> Ints:
         """Those of rows `at` that the canary or the control arm was to answer, by the version that was meant to."""
-        arm, version = self.rows.arm[at], self.rows.version[at]
+        arm, version = self.rows.common.arm[self.rows.row[at]], self.rows.version[at]
         control = (arm == CONTROL) & (version == self.item.baseline)
         return np.asarray(at[control | ((arm == CANARY) & (version == self.item.candidate))])
 
@@ -92,15 +94,18 @@ class Prepared:
         lacking = int((~fine_a).sum()) + (0 if paired else int((~fine_b).sum()))
         return ((a.take(fine_a), b.take(fine_b)) if lacking else (a, b)), lacking
 
+    def event_ms(self, at: Ints) -> Ints:
+        """Event times (Unix ms) of rows `at`."""
+        if self._event_ms is None:
+            self._event_ms = self.rows.common.event_ms
+        return self._event_ms[self.rows.row[at]]
+
     def places(self, at: Ints) -> Ints:
         """The place of rows `at` in each slice of the SLA, shape (len(at), slices)."""
         if self._places is None:
-            rows = self.rows
-            first, run = runs_of([rows.high, rows.low, rows.index, rows.entity, *rows.slices.T])
-            found = places_of(rows.slices[first], rows.entity[first], self.item.sla, self.words)
-            self._places = found, run  # a row's scores of several tasks follow each other: looked up once
-        found, run = self._places
-        return np.asarray(found[run[at]])
+            common = self.rows.common
+            self._places = places_of(common.slices, common.entity, self.item.sla, self.words)
+        return np.asarray(self._places[self.rows.row[at]])
 
     def _chosen(self, at: Ints) -> Ints:
         """One of rows `at` for each key, shape (keys,), -1 where there is none; which one, its content says."""
@@ -108,8 +113,9 @@ class Prepared:
 
         def content(some: Ints) -> list[NDArray[Any]]:
             which = at[some]
-            plain = (rows.arm, rows.failed, rows.value, rows.entity, *rows.slices.T)
-            return [*(column[which] for column in plain), *rows.shares_of(which).T]
+            row, common = rows.row[which], rows.common
+            plain = (common.arm[row], rows.failed[which], rows.value[which], common.entity[row])
+            return [*plain, *common.slices[row].T, *rows.shares_of(which).T]
 
         found = first_of_each(self.keys, self.key[at], content)
         return np.where(found >= 0, at[found], -1) if len(at) else found
@@ -118,4 +124,4 @@ class Prepared:
         rows = self.rows
         shares = rows.shares_of(at) if kind == "multiclass" else NONE
         y, p, loss = judged(kind, label, rows.value[at], shares)
-        return Scored(rows.event_ms[at], rows.entity[at], y, p, self.places(at), loss)
+        return Scored(self.event_ms(at), rows.common.entity[rows.row[at]], y, p, self.places(at), loss)

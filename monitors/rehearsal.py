@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit, ndtri
 
-from monitors.columns import ARMS, CANARY, CONTROL, SHADOW, Predictions, Words
+from monitors.columns import ARMS, CANARY, CONTROL, SHADOW, Words
 from monitors.log import LogReader
+from monitors.predictions import Predictions
 
 __all__ = ["BASELINE", "CANDIDATE", "ROLLOUT", "Cast", "Damage", "Past", "Rehearsal"]
 
@@ -80,15 +81,13 @@ class Cast:
         rollout = np.full(len(rows), words.number(ROLLOUT), np.int64)
         bucket = _mixed(rows.entity, self.seed, 1) % np.uint64(_BUCKETS)
         canary, control = bucket < self.canary_bp, bucket >= _BUCKETS - self.canary_bp
-        a = replace(
-            rows,
+        a = rows.changed(
             rollout=rollout,
             version=np.full(len(rows), BASELINE, np.int64),
             arm=np.where(canary, SHADOW, np.where(control, CONTROL, STABLE)),
             value=self._noisy(rows, words, 2),
         )
-        b = replace(
-            rows,
+        b = rows.changed(
             rollout=rollout,
             version=np.full(len(rows), CANDIDATE, np.int64),
             arm=np.where(canary, CANARY, SHADOW),
@@ -109,8 +108,7 @@ class Cast:
         day = (rows.event_ms // DAY_MS).astype(np.uint64)
         heads = (_mixed(day, self.seed, 4) & np.uint64(1)).astype(np.bool_)
         swapped = np.select([rows.arm == CANARY, rows.arm == CONTROL], [CONTROL, CANARY], rows.arm)
-        return replace(
-            rows,
+        return rows.changed(
             rollout=np.full(len(rows), words.number(ROLLOUT), np.int64),
             version=np.where(candidate ^ heads, CANDIDATE, BASELINE),
             arm=np.where(heads, swapped, rows.arm),
@@ -147,7 +145,7 @@ class Cast:
             value[hit] += damage.spread * ndtri(_uniform(rows.take(hit), self.seed, 7, salt))
         if damage.failed:
             failed |= hit & (rows.arm == CANARY) & (_uniform(rows, self.seed, 8, salt) < damage.failed)
-        return replace(rows, value=value, failed=failed)
+        return rows.changed(value=value, failed=failed)
 
 
 class Rehearsal(LogReader):

@@ -15,7 +15,6 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from monitors.columns import Predictions
 from monitors.join import (
     Answers,
     Due,
@@ -30,6 +29,7 @@ from monitors.join import (
 from monitors.log import LogReader
 from monitors.packages import executor_of, inputs_read
 from monitors.population import Population, differences
+from monitors.predictions import Predictions
 from monitors.raw_inputs import uniform_of, unique
 from monitors.replay_state import HOUR_MS, Progressed, Survey, Window
 from monitors.rescoring import Rescorer

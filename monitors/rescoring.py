@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from monitors.columns import ARMS, SHADOW, Predictions, Words
+from monitors.columns import ARMS, SHADOW, Words
+from monitors.predictions import Predictions
 from monitors.raw_inputs import Batch, batches, signed
 from monitors.scorer import Answers, Scorer, known
 from serinus.evidence import WorkItem
@@ -78,7 +79,7 @@ class Rescorer:
             scored |= known(new[task])
         self.rows += int((scored & wanted).sum())
         like = logged.take(answered)
-        like = replace(like, rollout=np.full(len(like), words.number(self.item.rollout), np.int64))
+        like = like.changed(rollout=np.full(len(like), words.number(self.item.rollout), np.int64))
         parts = [
             _rows(like, answers[task][rows], words.number(task), version, arm)
             for version, answers, arm in ((self.item.baseline, old, STABLE), (self.item.candidate, new, SHADOW))
@@ -117,8 +118,7 @@ def _rows(like: Predictions, values: NDArray[Any], task: int, version: int, arm:
     classes = np.full(len(like), -1, np.int64)
     if many:
         classes[have] = np.arange(int(have.sum()))
-    return replace(
-        like,
+    return like.changed(
         arm=np.full(len(like), arm, np.int64),
         task=np.full(len(like), task, np.int64),
         version=np.full(len(like), version, np.int64),

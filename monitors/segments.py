@@ -18,9 +18,10 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from monitors.arrow import COLUMNS, DICTIONARIES
+from monitors.arrow import columns_of
 from monitors.portion import ALL, Portion
 from serinus.archive import Layout, is_damage, read_layout
+from serinus.archive_rows import DICTIONARIES
 from serinus.records import Kind, read_rows
 
 _log = logging.getLogger(__name__)
@@ -180,7 +181,7 @@ class Archived(Segment[C]):
             self.set_aside(f"row group {at}: {error}")
 
     def _group(self, file: Any, at: int) -> Any:
-        columns = COLUMNS[self.parse.kind]
+        columns = columns_of(self.parse.kind, file.metadata.row_group(at))
         try:
             return file.read_row_group(at, columns=columns, use_threads=False)
         except pa.ArrowNotImplementedError:  # a column with too many words for one dictionary

@@ -7,7 +7,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from monitors.columns import SHADOW, Hashes, Ints, Predictions, Words
+from monitors.columns import SHADOW, Hashes, Ints, Words
+from monitors.predictions import Predictions
 from serinus.evidence import WorkItem
 from serinus.sla import Sla
 from serinus.slices import CROSS, MOST_PLACES, OTHER, Slice, features_of, slice_of
@@ -102,7 +103,7 @@ def _recent(reader: Reads, tick_ms: int) -> Predictions:
 
 def _once(rows: Predictions) -> Predictions:
     """One score of each answered row, the least by its slices where copies differ."""
-    rows = rows.take(rows.arm != SHADOW)
+    rows = rows.take_rows(rows.common.arm != SHADOW)
     order = np.lexsort((*rows.slices.T[::-1], rows.index, rows.low, rows.high))
     keys = np.stack([rows.high, rows.low, rows.index.astype(np.uint64)])[:, order]
     fresh = np.append(True, (keys[:, 1:] != keys[:, :-1]).any(axis=0))[: len(order)]

@@ -1,7 +1,7 @@
 """Hours of a log that are closed, as Parquet files beside the frame files that they came from.
 
-    LOG/KIND/MODEL/HOUR/ID-CRC.parquet    columns: those of the row, `writer` (name of its frame file) and `sequence`
-                                          (its number in there). CRC: CRC-32 of the file, hex; older files have none
+    LOG/KIND/MODEL/HOUR/ID-CRC.parquet    rows: `serinus.archive_rows`. CRC: CRC-32 of the file, hex; older files
+                                          have none
 
 Such a file says in its metadata which bytes of which frame files its rows are (`Source`), and which older Parquet
 files it `replaces`. So a folder can be read at any moment, also when whoever turned frames into Parquet was killed
@@ -11,22 +11,18 @@ before the old files were gone: `layout` tells which files, from which byte on, 
 from __future__ import annotations
 
 import functools
-import itertools
 import re
 import zlib
-from collections.abc import Callable, Iterable, Sequence, Sized
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
-
-from serinus.records import InputRow, InputTensor, Kind, LabelRow, PredictionRow, Score
 
 __all__ = [
     "Archive",
     "Layout",
     "Piece",
-    "Row",
     "Source",
     "crc_of",
     "is_damage",
@@ -34,12 +30,8 @@ __all__ = [
     "metadata",
     "read_layout",
     "read_whole",
-    "rows_of",
-    "schema",
-    "table_of",
 ]
 
-Row = PredictionRow | LabelRow | InputRow
 T = TypeVar("T")
 FORMAT = 1
 KEY = b"serinus.archive"
@@ -125,125 +117,9 @@ def read_layout(folder: Path, read: Callable[[Layout], T]) -> T:
     raise OSError(f"the files of {folder} do not stay while they are read")
 
 
-def schema(kind: Kind) -> Any:
-    """The Arrow schema of a kind of rows."""
-    import pyarrow as pa  # noqa: PLC0415 (only rooms have it)
-
-    text, whole, ident = pa.string(), pa.int64(), pa.binary(16)
-    said = {"task": text, "value": pa.float64(), "version": whole, "fallback": text, "classes": pa.binary()}
-    score = pa.struct(said)
-    tensor = pa.struct(
-        {
-            "name": text,
-            "datatype": text,
-            "shape": pa.list_(whole),
-            "data": pa.binary(),
-            "texts": pa.list_(text),
-        }
-    )
-    columns: dict[Kind, dict[str, Any]] = {
-        "predictions": {
-            "id": ident,
-            "index": whole,
-            "arm": text,
-            "entity": text,
-            "rollout": text,
-            "epoch": whole,
-            "scores": pa.list_(score),
-            "slices": pa.map_(text, text),
-            "latency_us": whole,
-            "share": pa.float64(),
-        },
-        "labels": {"id": ident, "index": whole, "task": text, "value": pa.float64(), "known_ms": whole},
-        "inputs": {"id": ident, "entity": text, "rows": whole, "tensors": pa.list_(tensor), "share": pa.float64()},
-    }
-    places = {"writer": text, "sequence": whole}
-    return pa.schema({**columns[kind], **places})
-
-
 def metadata(archive: Archive) -> dict[bytes, bytes]:
     """What the file says of itself, as Parquet keeps it."""
     return {KEY: msgspec.json.encode(archive)}
-
-
-def table_of(kind: Kind, rows: Sequence[Row], places: Iterable[tuple[str, int]]) -> Any:
-    """Rows as an Arrow table. `places`: (writer, sequence) of each. Raises ValueError where an id is not 16 bytes."""
-    import pyarrow as pa  # noqa: PLC0415
-
-    shape = schema(kind)
-    writers, numbers = zip(*places, strict=True) if rows else ((), ())
-    made = {"writer": pa.array(writers, pa.string()), "sequence": pa.array(numbers, pa.int64())}
-    for field in shape:
-        values = [getattr(row, field.name) for row in rows] if field.name not in made else []
-        match field.name:
-            case "writer" | "sequence":
-                continue
-            case "scores":
-                flat = [score for scores in values for score in scores]
-                parts = [
-                    pa.array([getattr(score, part.name) for score in flat], part.type) for part in field.type.value_type
-                ]
-                inner = pa.StructArray.from_arrays(parts, fields=list(field.type.value_type))
-                made[field.name] = pa.ListArray.from_arrays(_offsets(values), inner)
-            case "slices":
-                keys = pa.array([key for pairs in values for key in pairs], pa.string())
-                items = pa.array([item for pairs in values for item in pairs.values()], pa.string())
-                made[field.name] = pa.MapArray.from_arrays(_offsets(values), keys, items)
-            case "tensors":
-                plain = [[_plain_tensor(tensor) for tensor in tensors] for tensors in values]
-                made[field.name] = pa.array(plain, field.type)
-            case _:
-                made[field.name] = pa.array(values, field.type)
-    return pa.table([made[field.name] for field in shape], schema=shape)
-
-
-def _offsets(values: Sequence[Sized]) -> Any:
-    import pyarrow as pa  # noqa: PLC0415
-
-    return pa.array([0, *itertools.accumulate(map(len, values))], pa.int32())
-
-
-def _plain_tensor(tensor: InputTensor) -> dict[str, Any]:
-    """`data` and `texts`: one of them is null."""
-    fields = msgspec.structs.asdict(tensor)
-    said = fields["data"]
-    return fields | ({"texts": None} if isinstance(said, bytes) else {"data": None, "texts": said})
-
-
-def rows_of(kind: Kind, table: Any) -> list[Any]:
-    """The rows of an Arrow table, as they were."""
-    columns = {name: table.column(name) for name in table.column_names}
-    plain = {n: c.to_pylist() for n, c in columns.items() if n not in ("scores", "slices", "tensors")}
-    match kind:
-        case "labels":
-            names = LabelRow.__struct_fields__
-            return [LabelRow(*each) for each in zip(*(plain[name] for name in names), strict=True)]
-        case "inputs":
-            plain["tensors"] = [[_tensor(t) for t in each] for each in columns["tensors"].to_pylist()]
-            return [InputRow(*each) for each in zip(*(plain[n] for n in InputRow.__struct_fields__), strict=True)]
-        case "predictions":
-            plain["scores"] = _cut(columns["scores"], Score, list)
-            plain["slices"] = _cut(columns["slices"], lambda *pair: pair, dict)
-            names = PredictionRow.__struct_fields__
-            return [PredictionRow(*each) for each in zip(*(plain[name] for name in names), strict=True)]
-
-
-def _cut(column: Any, make: Callable[..., Any], into: Callable[[list[Any]], Any]) -> list[Any]:
-    """A column of lists of structs: flat first, then cut, which is several times faster than one by one."""
-    found: list[Any] = []
-    for chunk in column.chunks:
-        if hasattr(chunk, "keys"):
-            parts = [chunk.keys, chunk.items]
-        else:
-            parts = [chunk.values.field(at) for at in range(chunk.values.type.num_fields)]
-        values = list(map(make, *(part.to_pylist() for part in parts)))
-        found += [into(values[begin:end]) for begin, end in itertools.pairwise(chunk.offsets.to_pylist())]
-    return found
-
-
-def _tensor(plain: dict[str, Any]) -> InputTensor:
-    data = plain["texts"] if plain["data"] is None else plain["data"]
-    return InputTensor(plain["name"], plain["datatype"], plain["shape"], data)
 
 
 def _names(folder: Path) -> frozenset[str]:

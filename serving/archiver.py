@@ -19,7 +19,8 @@ from typing import Any
 
 import msgspec
 
-from serinus.archive import Archive, Row, Source, crc_of, layout, metadata, rows_of, schema, table_of
+from serinus.archive import Archive, Source, crc_of, layout, metadata
+from serinus.archive_rows import Row, parquet_options, rows_of, schema, table_of
 from serinus.ids import uuid7
 from serinus.records import MAGIC, InputRow, Kind, LabelRow, PredictionRow, read_rows
 from serving.recorder import sync_folder
@@ -182,7 +183,7 @@ class Archiver:
 
         if self._open is None:
             path = self._folder / f".{uuid7(time.time_ns() // 1_000_000).hex}.compacting"
-            writer = pq.ParquetWriter(path, schema(self._kind), compression="zstd", write_page_checksum=True)
+            writer = pq.ParquetWriter(path, schema(self._kind), **parquet_options(self._kind))
             self._open = _Parquet(path, writer)
         return self._open
 

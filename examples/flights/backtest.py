@@ -23,8 +23,8 @@ from examples.flights.data import DAY_MS, load
 from examples.flights.labels import labels
 from examples.flights.models import Flights, held_out_table, prepare, scores, train
 from monitors.assess import Assessor
-from monitors.columns import entity_hash
 from monitors.rows import Scored, Tick
+from serinus.archive_rows import entity_hash
 from serinus.evidence import Evidence, Stream, WorkItem
 from serinus.rollouts import DAY_S
 from serinus.sla import Sla

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitors.accumulators import Batch, Cell, Layout, columns_of
+from monitors.accumulators import Cell, Layout
 from monitors.bins import BINS_OVERALL, Bins, coarser
 from monitors.groupings import MAX_BLOCKS
 from monitors.rows import Scored
+from monitors.summands import Batch, columns_of
 from monitors.windows import Windows
 
 EDGES = Bins.freeze(np.linspace(0.01, 0.99, 500))

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitors.columns import Predictions
 from monitors.log import LogReader
+from monitors.predictions import Predictions
 from serinus.ids import uuid7
 from serinus.records import MAGIC, InputRow, InputTensor, PredictionRow, Score, encode_row, hour_of, log_folder
 from serving.archiver import Archiver

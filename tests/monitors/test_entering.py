@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitors.accumulation import members
-from monitors.accumulators import Batch, Cell, Layout, columns_of
+from monitors.accumulators import Cell, Layout
 from monitors.entering import enter_scores, enter_sums
 from monitors.rows import Scored
+from monitors.summands import Batch, columns_of
 from serinus.sla import Sla
 
 DAY_MS = 86_400_000

@@ -15,8 +15,8 @@ from examples.flights.data import load
 from examples.flights.features import NUMBERS, features
 from examples.flights.labels import labels
 from monitors.assess import Assessor
-from monitors.columns import entity_hash
 from monitors.rows import Scored, Tick
+from serinus.archive_rows import entity_hash
 from serinus.evidence import WorkItem
 from serinus.sla import Sla
 

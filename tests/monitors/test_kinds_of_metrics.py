@@ -14,12 +14,13 @@ from scipy.spatial.distance import jensenshannon
 from scipy.special import expit, logit
 from sklearn.metrics import average_precision_score
 
-from monitors.accumulators import Batch, Cell, Layout, columns_of
+from monitors.accumulators import Cell, Layout
 from monitors.assess import Assessor
 from monitors.bins import Bins
 from monitors.displayed import ece, js, pr_auc, psi
 from monitors.metrics import agreement, bias, mean_loss, shift, top1
 from monitors.rows import Exposed, Scored, Tick
+from monitors.summands import Batch, columns_of
 from monitors.windows import Windows
 from serinus.evidence import CellEvidence, Evidence, InputEvidence, WorkItem
 from serinus.sla import Sla

@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitors.columns import Labels, Predictions, Words
+from monitors.columns import Labels, Words
 from monitors.follower import Follower, read_tick
 from monitors.join import Due, join_answers, join_early, join_mature
 from monitors.log import LogReader
+from monitors.predictions import Predictions
 from monitors.rows import Scored, Tick
 from serinus.evidence import WorkItem
 from serinus.ids import event_ms_of, uuid7

@@ -12,7 +12,8 @@ import pytest
 from monitors.follower import read_tick
 from monitors.log import LogReader
 from monitors.portion import Portion
-from serinus.archive import Archive, metadata, table_of
+from serinus.archive import Archive, metadata
+from serinus.archive_rows import table_of
 from serinus.evidence import WorkItem
 from serinus.ids import uuid7
 from serinus.records import (

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from monitors.columns import Predictions, Words
+from monitors.columns import Words
 from monitors.losses import NONE, SMALLEST, judged, valid_labels
+from monitors.predictions import Predictions
 from serinus.records import PredictionRow, Score
 
 NAN = float("nan")
@@ -99,5 +100,5 @@ def test_columns_keep_whose_probabilities_they_are() -> None:
 
 def test_rows_of_binary_tasks_alone_carry_nothing_more() -> None:
     plain = rows_of(b"", b"")
-    assert (plain.shares.size, plain.classes.tolist()) == (0, [-1] * 4)
+    assert (plain.shares.size, plain.classes.tolist()) == (0, [])
     assert Predictions.concat([plain, plain]).shares.size == 0

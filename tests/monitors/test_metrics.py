@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from scipy.special import expit
 from sklearn.metrics import log_loss, roc_auc_score
 
-from monitors.accumulators import Batch, Cell, Layout, columns_of
+from monitors.accumulators import Cell, Layout
 from monitors.bins import Bins
 from monitors.groupings import Users, concordant
 from monitors.metrics import agreement, auc, auc_difference, auc_without_each, calibration, mean_loss, shift
 from monitors.rows import Scored
+from monitors.summands import Batch, columns_of
 from monitors.verdicts import missing
 from monitors.windows import Groups, Windows
 

@@ -9,8 +9,9 @@ import numpy as np
 import onnx.parser
 import pytest
 
-from monitors.columns import Predictions, Words
+from monitors.columns import Words
 from monitors.population import psi
+from monitors.predictions import Predictions
 from monitors.raw_inputs import batches, signed, unique
 from monitors.rescoring import Rescorer
 from serinus.evidence import WorkItem

@@ -12,10 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitors.columns import Predictions, Words, entity_hash
+from monitors.columns import Words
 from monitors.follower import Follower
 from monitors.log import LogReader
+from monitors.predictions import Predictions
 from monitors.slices import cohort_of, opened, places_of, resolved
+from serinus.archive_rows import entity_hash
 from serinus.evidence import WorkItem
 from serinus.ids import uuid7
 from serinus.records import PredictionRow, Score

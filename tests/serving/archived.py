@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 import pyarrow.parquet as pq
 
-from serinus.archive import read_whole, rows_of
+from serinus.archive import read_whole
+from serinus.archive_rows import rows_of
 from serinus.ids import uuid7
 from serinus.records import (
     InputRow,

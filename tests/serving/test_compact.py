@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from serinus.archive import schema
+from serinus.archive_rows import schema
 from serinus.records import (
     InputRow,
     InputTensor,
@@ -138,7 +138,8 @@ def test_files_of_before_a_column_was_added_become_one_with_newer_ones(
     def older(kind: Kind) -> pa.Schema:
         known = schema(kind)
         scores = [field for field in known.field("scores").type.value_type if field.name != "classes"]
-        return known.set(known.get_field_index("scores"), pa.field("scores", pa.list_(pa.struct(scores))))
+        known = known.set(known.get_field_index("scores"), pa.field("scores", pa.list_(pa.struct(scores))))
+        return known.remove(known.get_field_index("entity_hash"))
 
     wanted = [msgspec.structs.replace(prediction(number), scores=[Score("t", 0.5, 1)]) for number in range(3)]
     wanted.append(prediction(5))
@@ -146,7 +147,7 @@ def test_files_of_before_a_column_was_added_become_one_with_newer_ones(
         write(tmp_path, "predictions", f"w{number}", [row]).close()
         with monkeypatch.context() as patched:
             if number < 2:
-                patched.setattr("serinus.archive.schema", older)
+                patched.setattr("serinus.archive_rows.schema", older)
                 patched.setattr(archiver, "schema", older)
             Archiver(folder(tmp_path), "predictions", 0).run(LATER)
     assert suffixes(tmp_path) == [".parquet"]
