@@ -86,7 +86,7 @@ def _services(settings: Settings) -> Services:
         raise Unavailable(
             f"the package store {settings.packages} cannot be used: {error}", "check the folder"
         ) from error
-    return Services(db, store)
+    return Services(db, store, notify=settings.notify_file)
 
 
 def _listen(host: str, port: int) -> socket.socket:

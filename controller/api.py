@@ -31,8 +31,10 @@ def create_app(services: Services) -> FastAPI:
         services.bell.hang()
         services.store.sweep()
         services.reconciler.start()
+        services.sender.start()
         yield
         services.reconciler.stop()
+        services.sender.stop()
 
     app = FastAPI(title="Serinus controller", version=serinus.__version__, lifespan=lifespan)
     app.state.services = services

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated
 
 from anyio import CapacityLimiter
@@ -13,6 +14,7 @@ from fastapi import Depends, Request
 from controller.auth import Caller, Role, authenticate
 from controller.bell import Bell
 from controller.database import Database
+from controller.notify.sender import Sender
 from controller.reconciler import Reconciler
 from controller.store import PackageStore
 
@@ -21,18 +23,26 @@ __all__ = ["Admin", "Engineering", "Monitoring", "Operating", "Replicating", "Se
 
 @dataclass(slots=True)
 class Services:
-    """`clock`: wall time, Unix seconds. `pushes`: how many packages are inspected at once."""
+    """`clock`: wall time, Unix seconds. `notify`: the file of who is told of what. `pushes`: how many packages are
+    inspected at once."""
 
     db: Database
     store: PackageStore
     clock: Callable[[], float] = time.time
+    notify: Path | None = None
     bell: Bell = field(default_factory=Bell)
     pushes: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(2))
     reconciler: Reconciler = field(init=False)
+    sender: Sender = field(init=False)
 
     def __post_init__(self) -> None:
         self.reconciler = Reconciler(self.db, self.store.uri, self.clock, self.bell.ring)
-        self.db.listeners = {"routes": self.bell.ring, "facts": self.reconciler.nudge}
+        self.sender = Sender(self.db, self.notify, self.clock)
+        self.db.listeners |= {
+            "routes": self.bell.ring,
+            "facts": self.reconciler.nudge,
+            "notices": self.sender.nudge,
+        }
 
 
 def _services(request: Request) -> Services:

@@ -14,18 +14,21 @@ __all__ = ["Settings"]
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """`packages`: folder of the package store. `tokens_file`: JSON [{"name", "role", "sha256"}], or None."""
+    """`packages`: folder of the package store. `tokens_file`: JSON [{"name", "role", "sha256"}], or None.
+
+    `notify_file`: who is told of what (YAML), or None."""
 
     database_url: str
     host: str
     port: int
     packages: Path
     tokens_file: Path | None
+    notify_file: Path | None = None
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Settings:
         """Read SERINUS_HOME, SERINUS_DATABASE_URL, SERINUS_CONTROLLER_HOST, SERINUS_CONTROLLER_PORT,
-        SERINUS_PACKAGES and SERINUS_TOKENS_FILE. Raises BadInput that names the variable."""
+        SERINUS_PACKAGES, SERINUS_TOKENS_FILE and SERINUS_NOTIFY_FILE. Raises BadInput that names the variable."""
         home = Path(env.get("SERINUS_HOME", ".serinus")).absolute()
         port = env.get("SERINUS_CONTROLLER_PORT", "8642")
         if not port.isdecimal() or int(port) > 65_535:
@@ -37,6 +40,7 @@ class Settings:
             port=int(port),
             packages=Path(env.get("SERINUS_PACKAGES") or home / "packages").absolute(),
             tokens_file=Path(tokens) if tokens else None,
+            notify_file=Path(notify) if (notify := env.get("SERINUS_NOTIFY_FILE")) else None,
         )
 
     @property
