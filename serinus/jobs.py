@@ -20,7 +20,7 @@ __all__ = [
     "JobState",
 ]
 
-JobKind = Literal["preflight", "plan", "backtest", "recompute"]
+JobKind = Literal["preflight", "plan", "backtest", "recompute", "erase"]
 JobState = Literal["queued", "running", "done", "failed", "cancelled"]
 JOB_ENDS: frozenset[JobState] = frozenset({"done", "failed", "cancelled"})
 JOB_LEASE_S = 60.0

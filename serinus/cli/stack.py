@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from serinus.cli.output import AsJson, HomeOption, client_of, console, event_time, print_json, table, wall_time
-from serinus.client.connection import local_stack
+from serinus.client.where import local_stack
 from serinus.errors import AlreadyActive, SerinusError, Unavailable
 from serinus.home import Home, StackState
 from serinus.rooms import rooms_path

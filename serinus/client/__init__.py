@@ -6,14 +6,17 @@
     answer = client.infer("ads", {"age": [31.0], "country": ["BR"]}, entity="user-7")
     client.labels("ads", [Label(answer.id, "click", 1)])
 
-It speaks HTTP to the controller and to the serving side, and never imports a room.
+`AsyncClient` is the same for programs that await: `async with AsyncClient() as client: await client.models()`.
+Both speak HTTP to the controller and to the serving side, and never import a room.
 """
 
-from serinus.client.client import Client
+from serinus.client.aio.client import AsyncClient
+from serinus.client.blocking.client import Client
 from serinus.client.views import Answer, Label, LabelsAnswer, ModelView, Ranking, Refusal, VersionView, WeightsView
 
 __all__ = [
     "Answer",
+    "AsyncClient",
     "Client",
     "Label",
     "LabelsAnswer",

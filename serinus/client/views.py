@@ -54,6 +54,8 @@ class ModelView(View):
     sla: Sla | None = None
     rollout: str | None = None
     watermark_ms: int | None = None
+    etag: str = ""
+    """To give to the write that is to change just this (`if_match`)."""
 
 
 class AlertView(View):
@@ -95,6 +97,7 @@ class WeightsView(View):
     number: int = 0
     weights: Weights = {}
     history: tuple[WeightsLine, ...] = ()
+    etag: str = ""
 
 
 class Refusal(View):

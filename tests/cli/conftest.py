@@ -69,7 +69,7 @@ def server() -> Iterator[Scripted]:
             self.end_headers()
             self.wfile.write(data)
 
-        do_GET = do_POST = do_PUT = do  # noqa: N815 - names that http.server looks for
+        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do  # noqa: N815 - names that http.server looks for
 
         def log_message(self, *_: object) -> None:
             return

@@ -126,9 +126,9 @@ def test_watching_a_rollout_ends_with_it_and_its_exit_code_tells_how(
 def test_a_model_stands_for_its_active_rollout_and_else_the_newest(run: Run, server: Any) -> None:
     server.on("/v1/rollouts/ads", (404, NotFound("no rollout 'ads'").problem()))
     old = view(Phase.DONE, id="r0", started_at=9.0)
-    server.on("/v1/rollouts", (200, [said(old), said(view(Phase.CANARY))]))
+    server.on("/v1/rollouts", (200, {"items": [said(old), said(view(Phase.CANARY))], "next": None}))
     assert json.loads(run("rollout", "show", "ads", "--json")[1])["id"] == "r1"
-    server.on("/v1/rollouts", (200, [said(old), said(view(Phase.ABORTED))]))
+    server.on("/v1/rollouts", (200, {"items": [said(old), said(view(Phase.ABORTED))], "next": None}))
     assert json.loads(run("rollout", "show", "ads", "--json")[1])["id"] == "r0"
 
 
@@ -247,7 +247,7 @@ def test_push_says_which_version_it_is(run: Run, server: Any, package: Path) -> 
 
 def test_versions_show_their_aliases(run: Run, server: Any) -> None:
     rows = [{"version": n, "digest": f"{n}" * 64} for n in (1, 2)]
-    server.on("/v1/models/ads/versions", (200, rows))
+    server.on("/v1/models/ads/versions", (200, {"items": rows, "next": None}))
     server.on("/v1/models/ads", (200, {"model": "ads", "aliases": {"stable": 2, "previous": 1}}))
     _, out, _ = run("versions", "ads")
     assert [line.split()[:2] for line in out.replace("│", " ").splitlines() if "1111" in line] == [["1", "previous"]]

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from serinus.client import Client, Label
 from serinus.client.tensors import to_tensors
-from serinus.errors import BadInput, InvalidPackage, NotFound, Overloaded, Unavailable
+from serinus.errors import BadInput, InvalidPackage, NotFound, Overloaded, Stale, Unavailable
 from serinus.ids import event_ms_of
 
 INFER, META = "/v2/models/ads/infer", "/v2/models/ads"
@@ -151,16 +151,26 @@ def test_a_request_that_is_wrong_is_not_repeated(client: Client, server: Any) ->
 
 
 def test_trying_again_has_an_end(client: Client, server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("serinus.client.inference.RETRIES_S", (0.0, 0.0))
+    monkeypatch.setattr("serinus.client.blocking.inference.RETRIES_S", (0.0, 0.0))
     server.on(META, (503, b"busy"))
     with pytest.raises(Exception, match="answered 503"):
         client.metadata("ads")
     assert len(server.seen) == 3
 
 
-def test_writing_to_the_controller_is_not_repeated_by_itself(client: Client, server: Any) -> None:
-    server.on("/v1/models/ads/promote", None)
-    with pytest.raises(Unavailable, match="broke off"):
+def test_a_write_is_tried_again_under_the_same_key_and_another_write_has_another(client: Client, server: Any) -> None:
+    server.on("/v1/models/ads/promote", None, (503, Overloaded("busy").problem()), (200, {}))
+    client.promote("ads", 1, "first")
+    client.promote("ads", 1, "first")
+    keys = [each.headers["idempotency-key"] for each in server.seen]
+    assert len(keys) == 4
+    assert len(set(keys[:3])) == 1
+    assert keys[3] != keys[0]
+
+
+def test_a_write_that_is_refused_is_not_repeated(client: Client, server: Any) -> None:
+    server.on("/v1/models/ads/promote", (409, Stale("no").problem()))
+    with pytest.raises(Stale):
         client.promote("ads", 1, "first")
     assert len(server.seen) == 1
 
@@ -174,7 +184,7 @@ def test_an_id_that_carries_no_time_is_refused_here(client: Client, server: Any)
 def test_labels_go_in_batches_and_only_the_last_says_complete(
     client: Client, server: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("serinus.client.inference.LABELS_A_CALL", 2)
+    monkeypatch.setattr("serinus.client.blocking.inference.LABELS_A_CALL", 2)
     refused = {"accepted": 1, "refused": [{"row": 1, "why": "no such task"}]}
     server.on(
         "/v1/labels", (200, {"accepted": 2, "refused": []}), (200, refused), (200, {"accepted": 1, "refused": []})
@@ -271,7 +281,7 @@ def test_data_is_in_row_major_order(n: int, k: int, m: int) -> None:
 def test_evidence_is_read_page_by_page_to_its_end(
     client: Client, server: Any, looks: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("serinus.client.control.PAGE", 2)
+    monkeypatch.setattr("serinus.client.blocking.rollouts.PAGE", 2)
     server.on("/v1/rollouts/r1/evidence", (200, looks(1, 2)), (200, looks(3, 4)), (200, looks()))
     assert [look.tick_ms for look in client.evidence("r1")] == [1, 2, 3, 4]
     assert [each.path.split("?")[1] for each in server.seen] == ["limit=2", "after_ms=2&limit=2", "after_ms=4&limit=2"]

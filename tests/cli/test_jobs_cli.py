@@ -11,7 +11,7 @@ import pytest
 
 from serinus.cli import main
 from serinus.client import Client
-from serinus.client import jobs as client_jobs
+from serinus.client.blocking import jobs as client_jobs
 from serinus.errors import NotFound
 from serinus.jobs import Job
 
@@ -194,7 +194,8 @@ def test_ctrl_c_leaves_the_job_running_and_says_how_to_come_back(
 
 def test_jobs_are_listed_shown_and_cancelled(run: Run, server: Any) -> None:
     running = job("running", progress=0.25, said="run 1 of 4: [twin]", worker="monitor-0")
-    server.on("/v1/jobs", (200, [running, job("failed", id="j0", said="no\nlast line")]))
+    items = [running, job("failed", id="j0", said="no\nlast line")]
+    server.on("/v1/jobs", (200, {"items": items, "next": None}))
     server.on("/v1/jobs/j1", (200, running), (200, running), (200, job("done", result=PLAN)))
     server.on("/v1/jobs/j1/cancel", (200, job("cancelled")))
     code, out, _ = run("jobs", "list", "ads")

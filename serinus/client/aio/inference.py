@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from serinus.client.connection import RETRIES_S, Connection
+from serinus.client.aio.base import Base
+from serinus.client.answers import RETRIES_S
 from serinus.client.label_files import parts_of
 from serinus.client.tensors import to_tensors
 from serinus.client.views import Answer, Label, LabelsAnswer, Ranking, Refusal
@@ -22,23 +22,18 @@ LABELS_A_CALL = 5_000
 METADATA_S = 30.0
 
 
-class Inference:
+class Inference(Base):
     """What the serving side offers. A request carries its id, so that trying again is the same request."""
 
     def __init__(self) -> None:
         self._datatypes: dict[str, tuple[float, dict[str, str]]] = {}
 
-    @cached_property
-    def serving(self) -> Connection:
-        """The connection to the serving side."""
-        raise NotImplementedError
-
-    def metadata(self, model: str) -> dict[str, Any]:
+    async def metadata(self, model: str) -> dict[str, Any]:
         """The model as the Open Inference Protocol describes it: inputs and outputs with datatypes and shapes."""
-        found: dict[str, Any] = self.serving.call("GET", f"/v2/models/{model}", waits_s=RETRIES_S)
+        found: dict[str, Any] = await self.serving.call("GET", f"/v2/models/{model}", waits_s=RETRIES_S)
         return found
 
-    def infer(
+    async def infer(
         self,
         model: str,
         inputs: Mapping[str, Any],
@@ -52,10 +47,10 @@ class Inference:
 
         `entity`: the sticky key of the split, such as a user. `event_time_ms`: when it happened (Unix ms); None: now,
         or the time that `id` carries. `id`: a UUIDv7; None makes one. `tasks`: None asks for all."""
-        body = _request(to_tensors(inputs, self._types(model)), entity, event_time_ms, id, tasks)
-        return Answer.of(self.serving.call("POST", f"/v2/models/{model}/infer", body, waits_s=RETRIES_S))
+        body = _request(to_tensors(inputs, await self._types(model)), entity, event_time_ms, id, tasks)
+        return Answer.of(await self.serving.call("POST", f"/v2/models/{model}/infer", body, waits_s=RETRIES_S))
 
-    def rank(
+    async def rank(
         self,
         model: str,
         shared: Mapping[str, Any],
@@ -74,7 +69,7 @@ class Inference:
         `shared`: name -> the one value of the entity's inputs. `candidates`: name -> N values. `items`: N names to
         read in the answer. `top`: how many are wanted; what is not among them is not recorded either. `timeout_s`:
         how long the answer may take. `tasks`: whose probabilities are wanted; scores use all that have a weight."""
-        types = self._types(model)
+        types = await self._types(model)
         tensors = [
             *to_tensors({name: [value] for name, value in shared.items()}, types),
             *to_tensors(candidates, types),
@@ -82,9 +77,9 @@ class Inference:
         body = _request(tensors, entity, event_time_ms, id, tasks)
         asked = {"items": items and list(items), "top": top, "timeout": timeout_s and int(timeout_s * 1e6)}
         body["parameters"] |= {name: value for name, value in asked.items() if value is not None}
-        return Ranking.of(self.serving.call("POST", f"/v2/models/{model}/rank", body, waits_s=RETRIES_S))
+        return Ranking.of(await self.serving.call("POST", f"/v2/models/{model}/rank", body, waits_s=RETRIES_S))
 
-    def labels(
+    async def labels(
         self,
         model: str,
         rows: Iterable[Label],
@@ -99,12 +94,12 @@ class Inference:
             body: dict[str, Any] = {"model": model, "labels": [label.row() for label in some]}
             if complete_to is not None and start + len(some) == len(wanted):
                 body["complete_to"] = {"source": complete_to[0], "event_ms": complete_to[1]}
-            said = LabelsAnswer.model_validate(self.serving.call("POST", "/v1/labels", body, waits_s=RETRIES_S))
+            said = LabelsAnswer.model_validate(await self.serving.call("POST", "/v1/labels", body, waits_s=RETRIES_S))
             accepted += said.accepted
             refused += [Refusal(row=start + each.row, why=each.why) for each in said.refused]
         return LabelsAnswer(accepted=accepted, refused=tuple(refused))
 
-    def import_labels(
+    async def import_labels(
         self, model: str, path: Path | str, seen: Callable[[float], object] = lambda _share: None
     ) -> LabelsAnswer:
         """Hand in the labels of a file: JSON lines, .csv, .parquet, .arrow or .feather (the last three need pyarrow).
@@ -113,18 +108,22 @@ class Inference:
         the numbers of their lines (tables: of their rows, from 0). `seen` is told how much of the file is done."""
         accepted, more, refused = 0, 0, list[Refusal]()
         for part in parts_of(Path(path)):
-            sent = {"params": {"model": model}, "content": part.body, "headers": {"content-type": part.kind}}
-            said = LabelsAnswer.model_validate(self.serving.call("POST", "/v1/labels", waits_s=RETRIES_S, **sent))
+            sent: dict[str, Any] = {
+                "params": {"model": model},
+                "content": part.body,
+                "headers": {"content-type": part.kind},
+            }
+            said = LabelsAnswer.model_validate(await self.serving.call("POST", "/v1/labels", waits_s=RETRIES_S, **sent))
             accepted, more = accepted + said.accepted, more + said.more_refused
             refused += [Refusal(row=part.numbers[each.row], why=each.why) for each in said.refused]
             seen(part.share)
         return LabelsAnswer(accepted=accepted, refused=tuple(refused), more_refused=more)
 
-    def _types(self, model: str) -> dict[str, str]:
+    async def _types(self, model: str) -> dict[str, str]:
         """The model's datatypes, at most 30 s old: a new version may ask for more inputs."""
         known = self._datatypes.get(model)
         if known is None or known[0] < time.monotonic():
-            inputs = self.metadata(model).get("inputs", [])
+            inputs = (await self.metadata(model)).get("inputs", [])
             known = (time.monotonic() + METADATA_S, {each["name"]: each["datatype"] for each in inputs})
             self._datatypes[model] = known
         return known[1]

@@ -1,13 +1,13 @@
+# Made by `python -m serinus.client.twin` from serinus/client/aio: edit there.
 """Long work: asked for, waited for, cancelled. It goes on without us."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
-from functools import cached_property
 from typing import Any
 
-from serinus.client.connection import RETRIES_S, Connection
+from serinus.client.blocking.base import Base
+from serinus.client.pauses import sleep
 from serinus.client.who import who
 from serinus.errors import JobFailed
 from serinus.evidence import Evidence
@@ -19,17 +19,12 @@ __all__ = ["Jobs"]
 EVERY_S = 0.3
 
 
-class Jobs:
+class Jobs(Base):
     """What a monitor does on demand. Each method that starts a job gives the job at once."""
-
-    @cached_property
-    def api(self) -> Connection:
-        """The connection to the controller."""
-        raise NotImplementedError
 
     def job_start(self, kind: JobKind, model: str, params: Mapping[str, Any] | None = None) -> Job:
         body = {"kind": kind, "model": model, "params": dict(params or {}), "actor": who()}
-        return Job.model_validate(self.api.call("POST", "/v1/jobs", body))
+        return Job.model_validate(self.api.write("POST", "/v1/jobs", body))
 
     def plan(
         self,
@@ -59,29 +54,30 @@ class Jobs:
         the first `field` that differs, as `reported` and as `found`."""
         return self.job_start("recompute", evidence.model, {"evidence": evidence.model_dump(mode="json")})
 
-    def jobs(self, model: str | None = None, kind: JobKind | None = None) -> list[Job]:
+    def jobs(self, model: str | None = None, kind: JobKind | None = None, limit: int | None = None) -> list[Job]:
         """The newest first, without their parameters and results."""
-        asked = {name: value for name, value in (("model", model), ("kind", kind)) if value is not None}
-        return [Job.model_validate(each) for each in self._asked("/v1/jobs", asked)]
+        asked = {"model": model, "kind": kind, "limit": limit}
+        return [Job.model_validate(each) for each in self.api.page("/v1/jobs", **asked)]
 
     def job(self, job: str) -> Job:
-        return Job.model_validate(self._asked(f"/v1/jobs/{job}", {}))
+        return Job.model_validate(self.api.read(f"/v1/jobs/{job}"))
+
+    def erase(self, model: str, entity: str) -> Job:
+        """Delete an entity's rows from the logs. The result counts them. What was decided stays decided."""
+        return self.job_start("erase", model, {"entity": entity})
 
     def job_cancel(self, job: str) -> Job:
-        return Job.model_validate(self.api.call("POST", f"/v1/jobs/{job}/cancel"))
+        return Job.model_validate(self.api.write("POST", f"/v1/jobs/{job}/cancel"))
 
     def job_wait(self, job: str, told: Callable[[Job], object] | None = None) -> Job:
         """The job when it is done; `told` hears of it meanwhile. Raises JobFailed when it ends otherwise."""
         while (found := self.job(job)).state not in JOB_ENDS:
             if told is not None:
                 told(found)
-            time.sleep(EVERY_S)
+            sleep(EVERY_S)
         if found.state != "done":
             raise JobFailed(f"job {job} is {found.state}: {found.said or 'nobody said why'}")
         return found
-
-    def _asked(self, path: str, query: Mapping[str, Any]) -> Any:
-        return self.api.call("GET", path, waits_s=RETRIES_S[:4], params=dict(query))
 
 
 def _plain(sla: Sla | None) -> Any:

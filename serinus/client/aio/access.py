@@ -1,0 +1,65 @@
+"""Who may do what, who did what, what is going on, and what just changed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+from serinus.client.aio.base import Base
+from serinus.client.people import AuditEntry, AuditVerdict, EventView, Me, TokenMade, TokenView
+
+__all__ = ["Access"]
+
+
+class Access(Base):
+    async def me(self) -> Me:
+        """Whose token this client shows."""
+        return Me.model_validate(await self.api.read("/v1/me"))
+
+    async def status(self) -> dict[str, Any]:
+        """Models, active rollouts, replicas and monitors, as the controller knows them."""
+        status: dict[str, Any] = await self.api.read("/v1/status")
+        return status
+
+    async def tokens(self) -> list[TokenView]:
+        """Every token by name, role and end; never the token itself."""
+        return [TokenView.model_validate(each) async for each in self.api.pages("/v1/tokens")]
+
+    async def token_create(self, name: str, role: str, expires_s: float | None = None) -> TokenMade:
+        """Make a token. It is in this answer and nowhere else. `expires_s`: seconds from now; None: never."""
+        body: dict[str, Any] = {"name": name, "role": role}
+        if expires_s is not None:
+            body["expires_s"] = expires_s
+        return TokenMade.model_validate(await self.api.write("POST", "/v1/tokens", body))
+
+    async def token_revoke(self, name: str) -> None:
+        """From now on the token opens nothing."""
+        await self.api.write("DELETE", f"/v1/tokens/{name}")
+
+    async def audit(self, subject: str | None = None, actor: str | None = None) -> AsyncIterator[AuditEntry]:
+        """Who did what to what, the newest first."""
+        async for each in self.api.pages("/v1/audit", subject=subject, actor=actor):
+            yield AuditEntry.model_validate(each)
+
+    async def audit_verify(self) -> AuditVerdict:
+        """Whether every entry of the audit log is as it was written, in its place."""
+        return AuditVerdict.model_validate(await self.api.read("/v1/audit/verify"))
+
+    async def events(self, model: str | None = None, last_id: str = "") -> AsyncIterator[EventView]:
+        """What changes, as it changes, without end; of one model or of all. `last_id`: go on after this event."""
+        async for event in self.api.events("/v1/events", last_id, model=model):
+            yield EventView(id=event.id, kind=event.event, data=_object(event.data))
+
+    async def rollout_events(self, rollout: str, last_id: str = "") -> AsyncIterator[EventView]:
+        """What changes of one rollout, as it changes."""
+        async for event in self.api.events(f"/v1/rollouts/{rollout}/events", last_id):
+            yield EventView(id=event.id, kind=event.event, data=_object(event.data))
+
+
+def _object(data: str) -> dict[str, Any]:
+    try:
+        found = json.loads(data)
+    except ValueError:
+        found = data
+    return found if isinstance(found, dict) else {"text": found}

@@ -1,0 +1,3 @@
+"""The client that blocks, made from its twin that awaits."""
+
+__all__: list[str] = []
