@@ -39,6 +39,7 @@ RUNNERS: dict[JobKind, str] = {
     "plan": "monitors.plan:run",
     "backtest": "monitors.backtest:run",
     "recompute": "monitors.recompute:run",
+    "erase": "monitors.erase:run",
 }
 NICE = 10
 EVERY_S = 0.2

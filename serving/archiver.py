@@ -7,11 +7,9 @@ says what it holds; only then do the files go that it holds. A file with a bad f
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
 import mmap
 import os
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,11 +17,10 @@ from typing import Any
 
 import msgspec
 
-from serinus.archive import Archive, Source, crc_of, layout, metadata
-from serinus.archive_rows import Row, parquet_options, rows_of, schema, table_of
-from serinus.ids import uuid7
+from serinus.archive import Archive, Source, layout
+from serinus.archive_files import ParquetMaker, lock_closed, remove, tidy
+from serinus.archive_rows import Row, rows_of, schema, table_of
 from serinus.records import MAGIC, InputRow, Kind, LabelRow, PredictionRow, read_rows
-from serving.recorder import sync_folder
 
 log = logging.getLogger(__name__)
 TYPES: dict[Kind, type[Row]] = {"predictions": PredictionRow, "labels": LabelRow, "inputs": InputRow}
@@ -50,10 +47,9 @@ class _Frames:
 
 @dataclass(slots=True)
 class _Parquet:
-    """A Parquet file in the making, under a hidden name. `newest_ns`: when the youngest of its rows was written."""
+    """A Parquet file in the making. `newest_ns`: when the youngest of its rows was written."""
 
-    path: Path
-    writer: Any
+    maker: ParquetMaker
     sources: dict[str, Source] = field(default_factory=dict)
     replaces: list[str] = field(default_factory=list)
     frame_bytes: int = 0
@@ -72,7 +68,7 @@ class Archiver:
         """Do what is to be done; returns how many rows became Parquet. Raises OSError, ValueError; can be run again.
 
         `now`: Unix seconds."""
-        self._tidy()
+        tidy(self._folder)
         rows = 0
         with contextlib.ExitStack() as opened:
             done: list[Path] = []
@@ -83,29 +79,18 @@ class Archiver:
                 except Broken as error:
                     log.error("%s stays as it is: %s", frames.path, error)
             self._finish()
-            self._remove(done)
+            remove(self._folder, done)
         self._merge()
         return rows
-
-    def _tidy(self) -> None:
-        """Take away what a run that was killed has left: half files, and Parquet files that others replace."""
-        found = layout(self._folder)
-        kept = {*found.archives, *(path.name for path in found.broken)}  # the broken ones are for people to look at
-        replaced = {name for name in found.names if name.endswith(".parquet")} - kept
-        self._remove([*self._folder.glob(".*.compacting"), *(self._folder / name for name in replaced)])
 
     def _closed(self, now: float, opened: contextlib.ExitStack) -> Iterator[_Frames]:
         """Frame files that nobody writes to any more, locked until `opened` is closed."""
         for piece in layout(self._folder).pieces:
             if piece.archived or now - piece.path.stat().st_mtime < self._quiet_s:
                 continue
-            fd = os.open(piece.path, os.O_RDONLY | os.O_CLOEXEC)
-            opened.callback(os.close, fd)
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:  # its writer lives and has it open
-                continue
-            yield _Frames(piece.path, fd, piece.start, piece.rows)
+            fd = lock_closed(piece.path, opened)
+            if fd is not None:
+                yield _Frames(piece.path, fd, piece.start, piece.rows)
 
     def _take(self, frames: _Frames) -> int:
         """Put the rows of a frame file into Parquet. Raises Broken, before any was put."""
@@ -115,7 +100,7 @@ class Archiver:
         for rows, end in self._groups(frames):
             parquet = self._writable()
             places = ((frames.path.stem, number + place) for place in range(len(rows)))
-            parquet.writer.write_table(table_of(self._kind, rows, places))
+            parquet.maker.writer.write_table(table_of(self._kind, rows, places))
             number += len(rows)
             parquet.sources[name] = Source(name, end, number)
             parquet.newest_ns = max(parquet.newest_ns, os.fstat(frames.fd).st_mtime_ns)
@@ -167,7 +152,7 @@ class Archiver:
         for name in small:
             path = self._folder / name
             for batch in pq.ParquetFile(path).iter_batches(GROUP_ROWS):
-                parquet.writer.write_table(_renewed(self._kind, batch))
+                parquet.maker.writer.write_table(_renewed(self._kind, batch))
             parquet.newest_ns = max(parquet.newest_ns, path.stat().st_mtime_ns)
             for source in found.archives[name].sources:
                 known = parquet.sources.get(source.name, source)
@@ -175,40 +160,21 @@ class Archiver:
                     parquet.sources[source.name] = source if source.end >= known.end else known
         parquet.replaces = small
         self._finish()
-        self._remove([self._folder / name for name in small])
+        remove(self._folder, [self._folder / name for name in small])
 
     def _writable(self) -> _Parquet:
         """The Parquet file that is being written."""
-        import pyarrow.parquet as pq  # noqa: PLC0415
-
         if self._open is None:
-            path = self._folder / f".{uuid7(time.time_ns() // 1_000_000).hex}.compacting"
-            writer = pq.ParquetWriter(path, schema(self._kind), **parquet_options(self._kind))
-            self._open = _Parquet(path, writer)
+            self._open = _Parquet(ParquetMaker(self._folder, self._kind))
         return self._open
 
     def _finish(self) -> None:
-        """Put the Parquet file where readers see it: from now on it stands for its sources."""
+        """Put the Parquet file where readers see it."""
         if self._open is None:
             return
         parquet, self._open = self._open, None
-        parquet.writer.add_key_value_metadata(metadata(Archive([*parquet.sources.values()], parquet.replaces)))
-        parquet.writer.close()
-        os.utime(parquet.path, ns=(parquet.newest_ns, parquet.newest_ns))
-        fd = os.open(parquet.path, os.O_RDONLY)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-        name = f"{parquet.path.name[1:].removesuffix('.compacting')}-{crc_of(parquet.path)}.parquet"
-        parquet.path.rename(self._folder / name)
-        sync_folder(self._folder)
-
-    def _remove(self, paths: list[Path]) -> None:
-        for path in paths:
-            path.unlink()
-        if paths:
-            sync_folder(self._folder)
+        archive = Archive([*parquet.sources.values()], parquet.replaces)
+        parquet.maker.publish(parquet.maker.seal(archive, parquet.newest_ns))
 
 
 def _renewed(kind: Kind, batch: Any) -> Any:

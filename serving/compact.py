@@ -5,16 +5,15 @@ What is closed becomes Parquet, what is too old goes. Killed at any point it los
 from __future__ import annotations
 
 import argparse
-import contextlib
-import fcntl
 import logging
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import get_args
 
+from serinus.archive_files import alone
 from serinus.records import Kind
 from serving.archiver import Archiver
 from serving.retention import drop_old
@@ -54,23 +53,10 @@ def main() -> int:
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(name)s %(message)s")
     os.nice(NICENESS)
     keep: dict[Kind, float] = {kind: getattr(said, f"keep_{kind}_days") for kind in KINDS}
-    with _alone(said.log) as alone:
-        if alone:
+    with alone(said.log) as mine:
+        if mine:
             run(said.log, said.quiet_s, keep)
     return 0
-
-
-@contextlib.contextmanager
-def _alone(root: Path) -> Iterator[bool]:
-    """Hold the lock of these logs; False when another does."""
-    root.mkdir(parents=True, exist_ok=True)
-    with (root / ".compact.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield True
 
 
 if __name__ == "__main__":

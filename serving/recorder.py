@@ -11,6 +11,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from serinus.archive_files import sync_folder
 from serinus.records import MAGIC, Kind, hour_of, log_folder
 
 HOUR_MS = 3_600_000
@@ -180,15 +181,6 @@ def make_folder(folder: Path) -> None:
     except FileExistsError as error:
         raise NotADirectoryError(errno.ENOTDIR, "there is a file in the place of a folder", str(folder)) from error
     sync_folder(folder.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Fsync a folder's entries. Raises OSError."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def replace_file(path: Path, data: bytes, durable: bool) -> None:
