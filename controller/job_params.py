@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from controller.rows import model_of
 from controller.tables import Alias, RolloutRow, Version
+from serinus.erasure import erasure_of
 from serinus.errors import InvalidSla, NotFound
 from serinus.jobs import JobKind
 from serinus.sla import Sla
@@ -21,8 +22,11 @@ PAST = 20
 
 
 def filled(session: Session, kind: JobKind, name: str, params: dict[str, Any]) -> dict[str, Any]:
-    """The parameters with what the controller knows. Raises NotFound, InvalidSla for an SLA of its own that is none."""
+    """The parameters with what the controller knows. Raises NotFound, BadInput, InvalidSla for an SLA of its
+    own that is none."""
     model = model_of(session, name)
+    if kind == "erase":
+        return erasure_of(params).model_dump(mode="json")
     if kind not in ("plan", "backtest"):
         return params
     try:

@@ -12,10 +12,11 @@ from sqlalchemy.orm import Session
 
 from controller.database import upsert
 from controller.tables import JobRow
+from serinus.erasure import without_entity
 from serinus.errors import BadInput, IllegalMove, NotFound, Overloaded
 from serinus.jobs import JOB_ENDS, JOB_LEASE_S, PARAMS_BYTES, RESULT_BYTES, Job, JobKind, JobReport, JobState
 
-__all__ = ["as_job", "cancel", "hand_out", "job_row", "list_jobs", "queue", "take_in"]
+__all__ = ["as_job", "cancel", "hand_out", "job_row", "list_jobs", "queue", "shown", "take_in"]
 
 log = logging.getLogger(__name__)
 MOST_OPEN = 50
@@ -23,7 +24,9 @@ MOST_OPEN = 50
 KEPT = 50
 """Ended jobs of one model and kind that are kept, the newest."""
 PATIENCE_S = 5.0
-"""A preflight that has waited so long for a monitor that is free takes the place of a backtest, which goes on later."""
+"""A preflight that has waited so long for a monitor that is free takes the place of what gives way and goes on later.
+"""
+GIVE_WAY: tuple[JobKind, ...] = ("backtest", "erase")
 MOST_LOSSES = 5
 """A job that so many monitors lost in a row, without getting any further, is what ends them."""
 
@@ -85,6 +88,8 @@ def _end(session: Session, row: JobRow, report: JobReport, now: float) -> None:
     if row.state == "done":
         row.progress = 1.0
     row.lease_until, row.ended_at = None, now
+    if row.kind == "erase":
+        row.params = without_entity(row.params)
     _prune(session, row)
 
 
@@ -104,7 +109,7 @@ def hand_out(session: Session, monitor: str, *, free: bool, now: float) -> tuple
     mine = and_(JobRow.state == "running", JobRow.worker == monitor)
     session.execute(update(JobRow).where(mine).values(lease_until=now + JOB_LEASE_S))
     held = list(session.scalars(select(JobRow).where(mine).order_by(JobRow.created_at)))
-    if any(row.kind == "backtest" for row in held) and _preflight_waits(session, now):
+    if any(row.kind in GIVE_WAY for row in held) and _preflight_waits(session, now):
         held = [row for row in held if not _put_back(row)]
     if held or not free:
         return tuple(as_job(row) for row in held)
@@ -127,9 +132,9 @@ def _preflight_waits(session: Session, now: float) -> bool:
 
 def _put_back(row: JobRow) -> bool:
     """A backtest waits again; its monitor learns that it has it no more, and keeps what it found so far."""
-    if row.kind == "backtest":
+    if row.kind in GIVE_WAY:
         row.state, row.worker, row.lease_until = "queued", None, None
-    return row.kind == "backtest"
+    return row.kind in GIVE_WAY
 
 
 def _next(session: Session, now: float) -> JobRow | None:
@@ -169,6 +174,12 @@ def list_jobs(session: Session, model: str | None, kind: JobKind | None, limit: 
         if wanted is not None:
             query = query.where(column == wanted)
     return [as_job(row).model_copy(update={"params": {}, "result": None}) for row in session.scalars(query)]
+
+
+def shown(row: JobRow) -> Job:
+    """A job as anybody may see it: an entity that is to be erased is not named."""
+    job = as_job(row)
+    return job.model_copy(update={"params": without_entity(job.params)}) if job.kind == "erase" else job
 
 
 def as_job(row: JobRow) -> Job:

@@ -92,6 +92,12 @@ class JobDesk:
     again_at: float = 0.0
     leaving: list[Child] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        for path in (self.state / "jobs").glob("*/job.json"):  # of a monitor that was killed: they are handed out again
+            with suppress(OSError, ValueError):
+                if json.loads(path.read_bytes())["kind"] == "erase":
+                    self._forget(path.parent)
+
     @property
     def free(self) -> bool:
         return self.job is None and not self.leaving
@@ -164,6 +170,8 @@ class JobDesk:
         return self.state / "jobs" / job
 
     def _leave(self) -> None:
+        if self.job is not None and self.job.kind == "erase" and _NAME.fullmatch(self.job.id):
+            self._forget(self._folder(self.job.id))
         if self.child is not None:
             self.child.end(self.clock())
             self.leaving.append(self.child)
@@ -259,6 +267,11 @@ class JobDesk:
     def _ended(self, job: Job, state: Any, said: str) -> None:
         progress = self.report.progress if self.report is not None else 0.0
         self.report = JobReport(id=job.id, state=state, progress=progress, said=said[:_SAID])
+
+    def _forget(self, folder: Path) -> None:
+        """An entity that is to be erased is named nowhere for longer than it takes."""
+        with suppress(OSError):
+            (folder / "job.json").unlink()
 
     def _sweep(self) -> None:
         """Forget states that nobody came back to: all but the newest."""

@@ -6,10 +6,12 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
+from controller.audit import audit
 from controller.job_params import filled
-from controller.jobs import as_job, cancel, job_row, list_jobs, queue
+from controller.jobs import cancel, job_row, list_jobs, queue, shown
 from controller.services import Engineering, Used, Viewing
-from serinus.errors import BadInput
+from serinus.erasure import without_entity
+from serinus.errors import BadInput, NotAllowed
 from serinus.jobs import Job, JobAsk, JobKind
 from serinus.tasks import Name
 
@@ -20,14 +22,26 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
 @router.post("", status_code=201)
 def ask(body: JobAsk, services: Used, caller: Engineering) -> Job:
-    """Queue a job; a monitor that is free takes it."""
+    """Queue a job; a monitor that is free takes it. To erase an entity's rows is for admins alone."""
+    if body.kind == "erase" and caller.role != "admin":
+        raise NotAllowed(f"token {caller.name!r} has role {caller.role}; to erase needs admin")
     if body.kind == "preflight":
         raise BadInput("a preflight belongs to a rollout", "start one, with `preflight` in its plan")
     who = body.actor or caller.name
     with services.db.write() as session:
         params = filled(session, body.kind, body.model, body.params)
         made = queue(session, body.kind, body.model, params, actor=who, now=services.clock())
-        return as_job(job_row(session, made))
+        if body.kind == "erase":
+            detail = {"job": made, "actor": body.actor, **without_entity(params)}
+            audit(
+                session,
+                actor=caller.name,
+                action="logs.erase",
+                subject=f"models/{body.model}",
+                detail=detail,
+                now=services.clock(),
+            )
+        return shown(job_row(session, made))
 
 
 @router.get("")
@@ -46,11 +60,11 @@ def list_all(
 @router.get("/{job_id}")
 def get(job_id: str, services: Used, _caller: Viewing) -> Job:
     with services.db.read() as session:
-        return as_job(job_row(session, job_id))
+        return shown(job_row(session, job_id))
 
 
 @router.post("/{job_id}/cancel")
 def stop(job_id: str, services: Used, caller: Engineering) -> Job:
     """End a job; one that has ended otherwise stays as it is (409)."""
     with services.db.write() as session:
-        return as_job(cancel(session, job_id, actor=caller.name, now=services.clock()))
+        return shown(cancel(session, job_id, actor=caller.name, now=services.clock()))
