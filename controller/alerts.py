@@ -9,6 +9,8 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from controller.gates import FRESH_S
+from controller.notify.outbox import tell
+from controller.notify.wording import of_health
 from controller.tables import AlertRow, Model, Monitor
 from serinus.evidence import HealthAlert
 
@@ -35,6 +37,7 @@ def keep_alerts(session: Session, monitor: str, alerts: Iterable[HealthAlert], n
         row = active.get(name)
         if row is None:
             log.warning("%s: raised: %s", alert.model, alert.text)
+            tell(session, of_health(alert, now))
             session.add(
                 AlertRow(model=alert.model, active=name, monitor=monitor, body=alert, raised_at=now, seen_at=now)
             )
@@ -44,6 +47,7 @@ def keep_alerts(session: Session, monitor: str, alerts: Iterable[HealthAlert], n
     for known, row in active.items():
         if known not in said and (row.monitor == monitor or row.monitor not in alive):
             log.warning("%s: resolved: %s", row.model, row.body.text)
+            tell(session, of_health(row.body, now, resolved=True))
             row.active, row.resolved_at = None, now
     session.execute(delete(AlertRow).where(AlertRow.resolved_at < now - KEPT_S))
 

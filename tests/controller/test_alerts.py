@@ -12,7 +12,7 @@ from controller.database import Database
 from controller.exchange import keep
 from controller.gates import FRESH_S
 from controller.registry import put_model
-from controller.tables import AlertRow
+from controller.tables import AlertRow, NoticeRow
 from serinus.evidence import HealthAlert, MonitorReport
 from tests.controller.conftest import NOW, SLA
 
@@ -55,6 +55,14 @@ def test_an_alert_is_raised_once_kept_and_resolved(ads: Database, caplog: pytest
         "ads: raised: b is bad",
         "ads: resolved: a is bad",
         "ads: raised: a is bad",
+    ]
+    with ads.read() as session:
+        told = [row.body for row in session.scalars(select(NoticeRow).order_by(NoticeRow.number))]
+    assert [(notice.key, notice.resolved) for notice in told] == [
+        ("ads a", False),
+        ("ads b", False),
+        ("ads a", True),
+        ("ads a", False),
     ]
 
 
