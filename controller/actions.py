@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from serinus.notices import GuardNumbers, NoticeKind
+
 __all__ = ["Action", "Alert", "Promote", "Refuse", "Restore"]
 
 
@@ -25,9 +27,17 @@ class Restore:
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """Somebody on call should know."""
+    """Somebody on call should know. `rollout`: its id. `guards`: those that it is about, with their numbers.
 
+    `key`: the same for the same trouble of a rollout. `resolved`: it is over."""
+
+    kind: NoticeKind
+    model: str
+    rollout: str
     text: str
+    guards: tuple[GuardNumbers, ...] = ()
+    key: str = ""
+    resolved: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,17 +5,20 @@ from __future__ import annotations
 import logging
 import uuid
 from dataclasses import fields
-from typing import assert_never
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from controller import leases
-from controller.actions import Action, Alert, Promote, Refuse, Restore
+from controller.actions import Alert, Refuse
+from controller.audit import audit
 from controller.database import Database, wakes
 from controller.decide import decide
 from controller.facts import read_facts
 from controller.preflight_jobs import follow, keep_replay
-from controller.registry import alias_of, check_comparable, check_covers, point, previous_before, version_of
+from controller.queueing import last_place
+from controller.records import act, record
+from controller.registry import alias_of, check_comparable, check_covers, point, version_of
 from controller.rollouts import Ask, Facts, Rollout
 from controller.routes import UriOf, publish
 from controller.rows import active_rollout, as_rollout, lock_model, lock_rollout, save
@@ -23,6 +26,7 @@ from controller.tables import Model, RolloutRow
 from controller.transitions import end
 from serinus.errors import AlreadyActive, BadInput, IllegalMove
 from serinus.evidence import METHOD
+from serinus.plans import check_plan
 from serinus.rollouts import Phase, Plan
 
 __all__ = ["advance", "promote_now", "start"]
@@ -49,55 +53,60 @@ def advance(
             return False
         keep_replay(session, before, facts.replay, now)
         save(row, after)
+        if before.phase is Phase.QUEUED and after.running:
+            _as_of_now(row, model)
         session.flush()
         follow(session, row, uri_of, now)
         for action in actions:
-            _act(session, model, after, action, now)
+            act(session, model, after, action, now)
         publish(session, model, uri_of)
+        record(session, before, after, ask, now)
         wakes(session, "facts")
     for action in actions:
         match action:
-            case Alert(text):
-                log.warning("%s", text)
+            case Alert():
+                log.warning("%s", action.text)
             case Refuse(why):
                 raise IllegalMove(why)
     return True
 
 
-def _act(session: Session, model: Model, rollout: Rollout, action: Action, now: float) -> None:
-    """Move the aliases. Doing it twice moves nothing the second time."""
-    who = rollout.history[-1].actor
-    match action:
-        case Promote(version, why):
-            stable = alias_of(session, model.name, "stable")
-            if stable != version:
-                point(session, model.name, "previous", stable, why=why, actor=who, now=now, rollout=rollout.id)
-            point(session, model.name, "stable", version, why=why, actor=who, now=now, rollout=rollout.id)
-            model.warm = rollout.baseline
-        case Restore(version, why):
-            before = previous_before(session, rollout.id)
-            point(session, model.name, "stable", version, why=why, actor=who, now=now, rollout=rollout.id)
-            point(session, model.name, "previous", before, why=why, actor=who, now=now, rollout=rollout.id)
-            model.warm = None
-        case Alert() | Refuse():
-            pass
-        case _:
-            assert_never(action)
+def _as_of_now(row: RolloutRow, model: Model) -> None:
+    """A rollout whose turn has come is judged by the SLA and the formulas of now."""
+    row.sla, row.method = model.sla, METHOD
+    model.warm = None
 
 
-def start(session: Session, name: str, version: int, plan: Plan | None, *, why: str, actor: str, now: float) -> Rollout:
-    """Begin a rollout of `version` against stable. Raises NotFound, AlreadyActive, IllegalMove, InvalidPackage."""
+def start(
+    session: Session,
+    name: str,
+    version: int,
+    plan: Plan | None,
+    *,
+    why: str,
+    actor: str,
+    now: float,
+    queue: bool = False,
+    caller: str = "",
+) -> Rollout:
+    """Begin a rollout of `version` against stable; with `queue`, once those before it have ended.
+
+    Raises NotFound, AlreadyActive, IllegalMove, InvalidPackage, BadInput."""
     model = lock_model(session, name)
     candidate = version_of(session, name, version)
     check_covers(model.sla, candidate.manifest)
-    if active := active_rollout(session, name):
-        raise AlreadyActive(f"rollout {active.id} of version {active.candidate} of {name} is active: {active.phase}")
+    check_plan(plan or model.sla.rollout, model.sla)
+    waiting = select(RolloutRow).where(RolloutRow.model == name, RolloutRow.phase == Phase.QUEUED)
+    busy = active_rollout(session, name) is not None or session.scalars(waiting).first() is not None
+    if busy and not queue:
+        raise _taken(session, name)
     stable = alias_of(session, name, "stable")
     if stable is None:
         raise IllegalMove(f"{name} has no stable version to compare with", "promote the first version with `initial`")
     if stable == version:
         raise IllegalMove(f"version {version} of {name} is stable already", "push another version")
     check_comparable(model.sla, version_of(session, name, stable).manifest, candidate.manifest)
+    _check_retry(session, name, version, why)
     rollout = Rollout(
         id=uuid.uuid4().hex,
         model=name,
@@ -106,13 +115,42 @@ def start(session: Session, name: str, version: int, plan: Plan | None, *, why: 
         baseline=stable,
         plan=plan or model.sla.rollout,
         started_at=now,
+        phase=Phase.QUEUED if busy else Phase.PENDING,
+        place=last_place(session, name, version),
     )
     values = {field.name: getattr(rollout, field.name) for field in fields(Rollout)}
-    session.add(RolloutRow(**values, active_model=name, sla=model.sla, method=METHOD, reason=why, actor=actor))
-    model.warm = None
+    active = name if rollout.running else None
+    session.add(RolloutRow(**values, active_model=active, sla=model.sla, method=METHOD, reason=why, actor=actor))
+    if rollout.running:
+        model.warm = None
     session.flush()
+    detail = {"model": name, "candidate": version, "baseline": stable, "phase": str(rollout.phase), "reason": why}
+    told = {**detail, "in_the_name_of": actor, "plan": rollout.plan.model_dump(mode="json")}
+    audit(
+        session, actor=caller or actor, action="rollout.start", subject=f"rollouts/{rollout.id}", detail=told, now=now
+    )
     wakes(session, "facts")
     return rollout
+
+
+def _taken(session: Session, name: str) -> AlreadyActive:
+    if active := active_rollout(session, name):
+        return AlreadyActive(
+            f"rollout {active.id} of version {active.candidate} of {name} is active: {active.phase}",
+            "wait for it, `serinus rollout abort` it, or start this one with `queue`",
+        )
+    return AlreadyActive(f"rollouts of {name} wait for their turn", "start this one with `queue`, or abort those")
+
+
+def _check_retry(session: Session, name: str, version: int, why: str) -> None:
+    """Raise BadInput when the version was rolled back and nobody says why it should fare better now."""
+    fate = (RolloutRow.candidate == version, RolloutRow.phase == Phase.ROLLED_BACK)
+    query = select(RolloutRow.id).where(RolloutRow.model == name, *fate).limit(1)
+    if not why.strip() and (before := session.scalar(query)) is not None:
+        raise BadInput(
+            f"version {version} of {name} was rolled back in rollout {before}: to try it again needs a reason",
+            "say what is different now with `reason`; evidence is gathered anew",
+        )
 
 
 def promote_now(
@@ -134,7 +172,9 @@ def promote_now(
     if active is not None:
         _, row = lock_rollout(session, active.id)
         why = f"version {version} was promoted directly: {ask.reason}"
-        after, _ = end(as_rollout(row), Phase.SUPERSEDED, Facts(watermark_ms=model.watermark_ms, ask=ask), now, why)
+        facts = Facts(watermark_ms=model.watermark_ms, ask=ask)
+        before = as_rollout(row)
+        after, _ = end(before, Phase.SUPERSEDED, facts, now, why, "superseded")
         save(row, after)
         follow(session, row, uri_of, now)
     if stable != version:
@@ -144,4 +184,14 @@ def promote_now(
         model.warm = stable
     session.flush()
     publish(session, model, uri_of)
+    if active is not None:
+        record(session, before, after, ask, now)
+    audit(
+        session,
+        actor=ask.caller or ask.actor,
+        action="version.promote",
+        subject=f"models/{name}/versions/{version}",
+        detail={"was": stable, "initial": initial, "reason": ask.reason, "in_the_name_of": ask.actor},
+        now=now,
+    )
     wakes(session, "facts")

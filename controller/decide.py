@@ -9,15 +9,18 @@ from dataclasses import replace
 from typing import assert_never
 
 from controller import preflights
-from controller.actions import Alert, Refuse
-from controller.blame import blamed
+from controller.actions import Refuse
 from controller.commands import obey
 from controller.gates import FRESH_S, overdue, undecided, waits_for
+from controller.rehearsal import condemned
+from controller.remarks import noted_lack, remark
 from controller.rollouts import Facts, Rollout, illegal, move
 from controller.transitions import (
     RENEW_LEFT_S,
     SHARES_S,
     Decision,
+    alert,
+    alive,
     begin_preflight,
     begin_shadow,
     end,
@@ -25,7 +28,8 @@ from controller.transitions import (
     next_step,
     promote,
 )
-from serinus.rollouts import Phase
+from controller.turns import take_turn
+from serinus.rollouts import Phase, Trigger
 
 __all__ = ["decide"]
 
@@ -38,31 +42,33 @@ def decide(rollout: Rollout, facts: Facts, now: float) -> Decision:
         if facts.ask:
             raise illegal(rollout, f"{facts.ask.command} came after its end, {rollout.phase}")
         return rollout, ()
-    rollout = _noted(rollout, facts)
-    if facts.evidence and facts.evidence.verdict == "violated":
-        return _violated(rollout, facts, blamed(facts.evidence), now)
-    if facts.replay and (why := preflights.rejects(rollout, facts.replay)):
-        rollout = replace(rollout, verdict="violated")
-        return _violated(rollout, replace(facts, evidence=facts.replay.evidence), why, now)
+    if rollout.phase is Phase.QUEUED:
+        return obey(rollout, facts, facts.ask, now) if facts.ask else take_turn(rollout, facts, now)
+    rollout = _noted(rollout, facts, now)
+    why, by = condemned(rollout, facts)
+    if why and not rollout.plan.dry_run:
+        return _violated(replace(rollout, verdict="violated"), by, why, now)
     if facts.ask:
         return obey(rollout, facts, facts.ask, now)
     after, actions = _progress(rollout, facts, now)
-    return _renewed(after, facts, now), actions
+    after, remarks = remark(after, facts, now)
+    return _renewed(after, facts, now), (*actions, *remarks)
 
 
-def _noted(rollout: Rollout, facts: Facts) -> Rollout:
+def _noted(rollout: Rollout, facts: Facts, now: float) -> Rollout:
     """With the newest verdict, and with the clocks that could not start while no watermark was known."""
     started, since = rollout.started_event_ms, rollout.since_event_ms
     if rollout.expires_at is not None:  # it has shares
         started = facts.watermark_ms if started is None else started
         since = facts.watermark_ms if since is None else since
     verdict = facts.evidence.verdict if facts.evidence else rollout.verdict
-    return replace(rollout, verdict=verdict, started_event_ms=started, since_event_ms=since)
+    lacks = noted_lack(rollout, facts, now)
+    return replace(rollout, verdict=verdict, started_event_ms=started, since_event_ms=since, lacking_since=lacks)
 
 
 def _violated(rollout: Rollout, facts: Facts, why: str, now: float) -> Decision:
     ask, facts = facts.ask, replace(facts, ask=None)  # the controller does it, whoever else asked for what
-    after, actions = end(rollout, Phase.ROLLED_BACK, facts, now, why)
+    after, actions = end(rollout, Phase.ROLLED_BACK, facts, now, why, "violated")
     if ask and ask.command not in ("abort", "rollback"):
         actions = (*actions, Refuse(f"{ask.command} came too late: rollout {rollout.id} was rolled back, {why}"))
     return after, actions
@@ -76,25 +82,38 @@ def _progress(rollout: Rollout, facts: Facts, now: float) -> Decision:  # noqa: 
         case Phase.LOADING:
             return _loading(rollout, facts, now)
         case Phase.SHADOW | Phase.CANARY | Phase.RAMP:
-            if is_open and rollout.step < len(rollout.plan.steps):
-                return next_step(rollout, facts, now)
             if is_open:
-                return promote(rollout, facts, now, "every step was held and every required guard is satisfied")
+                return _onward(rollout, facts, now)
             if overdue(rollout, facts):
-                return _await(rollout, facts, now)
+                why = f"{rollout.plan.max_duration_s} s of event time went by; undecided: {undecided(facts)}"
+                return _await(rollout, facts, now, why, "overdue")
         case Phase.BAKE:
             if is_open:
                 why = f"nothing was violated in {rollout.plan.bake_s} s of bake"
-                return end(rollout, Phase.DONE, facts, now, why)
+                return end(rollout, Phase.DONE, facts, now, why, "held")
         case Phase.PREFLIGHT:
             return _preflight(rollout, facts, now)
         case Phase.PAUSED | Phase.AWAITING_APPROVAL:
             pass
-        case Phase.DONE | Phase.ROLLED_BACK | Phase.ABORTED | Phase.SUPERSEDED:
-            raise illegal(rollout, f"there is no progress after {phase}")
+        case Phase.QUEUED | Phase.DONE | Phase.ROLLED_BACK | Phase.ABORTED | Phase.SUPERSEDED:
+            raise illegal(rollout, f"there is no progress in {phase}")
         case _:
             assert_never(phase)
     return rollout, ()
+
+
+def _onward(rollout: Rollout, facts: Facts, now: float) -> Decision:
+    """Everything that the phase needs is there: the next step, the promotion, or somebody's word before it."""
+    gate = rollout.step > 0 and rollout.plan.steps[rollout.step - 1].gate == "manual"
+    if gate:
+        why = f"step {rollout.step} has all that it needs, and a manual gate"
+        return _await(rollout, facts, now, why, "gate")
+    if not rollout.last_step:
+        return next_step(rollout, facts, now)
+    why = "every step was held and every required guard is satisfied"
+    if rollout.plan.dry_run:
+        return _await(rollout, facts, now, f"a dry run: it would have been promoted: {why}", "gate")
+    return promote(rollout, facts, now, why, "held")
 
 
 def _loading(rollout: Rollout, facts: Facts, now: float) -> Decision:
@@ -105,33 +124,34 @@ def _loading(rollout: Rollout, facts: Facts, now: float) -> Decision:
     ]
     if failed:
         why = f"version {rollout.candidate} could not be loaded by {'; '.join(failed)}"
-        return end(rollout, Phase.ROLLED_BACK, facts, now, why)
+        return end(rollout, Phase.ROLLED_BACK, facts, now, why, "unloadable")
     missing = waits_for(rollout, facts, now)
     if not missing:
         begin = begin_preflight if rollout.plan.preflight else begin_shadow
         return begin(rollout, facts, now)
-    if rollout.deadline_at is not None and now > rollout.deadline_at:
-        return end(rollout, Phase.ROLLED_BACK, facts, now, f"the time for loading is over; missing: {missing}")
+    if rollout.deadline_at is not None and alive(facts, now) > rollout.deadline_at:
+        why = f"the time for loading is over; missing: {missing}"
+        return end(rollout, Phase.ROLLED_BACK, facts, now, why, "unloadable")
     return rollout, ()
 
 
 def _preflight(rollout: Rollout, facts: Facts, now: float) -> Decision:
     """It may reject, never promote: whatever else comes of it, and when nothing does in time, the rollout goes on."""
-    late = rollout.deadline_at is not None and now > rollout.deadline_at
-    why, quiet = preflights.outcome(facts, waits_for(rollout, facts, now), late=late)
+    late = rollout.deadline_at is not None and alive(facts, now) > rollout.deadline_at
+    why, quiet = preflights.outcome(rollout, facts, waits_for(rollout, facts, now), late=late)
     if not why:
         return rollout, ()
     if facts.replay:  # what it rests on, if there is any
         facts = replace(facts, evidence=facts.replay.evidence)
-    after, actions = begin_shadow(rollout, facts, now, why)
-    loud = () if quiet else (Alert(f"{rollout.model}: version {rollout.candidate} goes to its shadow: {why}"),)
-    return after, (*actions, *loud)
+    after, actions = begin_shadow(rollout, facts, now, why, "cleared")
+    text = f"{rollout.model}: version {rollout.candidate} goes to its shadow: {why}"
+    return after, actions if quiet else (*actions, alert(rollout, "rollout", text, facts))
 
 
-def _await(rollout: Rollout, facts: Facts, now: float) -> Decision:
-    why = f"{rollout.plan.max_duration_s} s of event time went by; undecided: {undecided(facts)}"
-    after = move(rollout, Phase.AWAITING_APPROVAL, why, facts, now)
-    return after, (Alert(f"{rollout.model}: version {rollout.candidate} awaits approval: {why}"),)
+def _await(rollout: Rollout, facts: Facts, now: float, why: str, trigger: Trigger) -> Decision:
+    after = move(rollout, Phase.AWAITING_APPROVAL, trigger, why, facts, now)
+    text = f"{rollout.model}: version {rollout.candidate} awaits approval: {why}"
+    return after, (alert(rollout, "awaiting_approval", text, facts),)
 
 
 def _renewed(rollout: Rollout, facts: Facts, now: float) -> Rollout:

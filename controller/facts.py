@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from controller import leases
 from controller.preflight_jobs import preflight_of
+from controller.queueing import before, unfit
+from controller.registry import alias_of
 from controller.rollouts import Ask, Facts, Rollout
 from controller.rows import latest_evidence, live_replicas
 from controller.tables import Model, Monitor
+from serinus.rollouts import Phase
 
 __all__ = ["read_facts"]
 
 
 def read_facts(session: Session, model: Model, rollout: Rollout, now: float, ask: Ask | None = None) -> Facts:
+    if rollout.phase is Phase.QUEUED:
+        return _of_the_queue(session, model, rollout, Facts(watermark_ms=model.watermark_ms, ask=ask))
     preflight, replay = preflight_of(session, rollout)
     return Facts(
         evidence=latest_evidence(session, rollout.id),
@@ -23,4 +31,14 @@ def read_facts(session: Session, model: Model, rollout: Rollout, now: float, ask
         replicas=live_replicas(session, model.pool, now),
         monitor_seen_at=session.scalar(select(func.max(Monitor.seen_at))),
         ask=ask,
+        windows=model.sla.rollout.windows,
+        dead_s=leases.dead_s(session),
     )
+
+
+def _of_the_queue(session: Session, model: Model, rollout: Rollout, facts: Facts) -> Facts:
+    behind = before(session, rollout)
+    if behind:
+        return replace(facts, behind=behind)
+    stable = alias_of(session, model.name, "stable")
+    return replace(facts, stable=stable, unfit=unfit(session, model, stable, rollout.candidate))

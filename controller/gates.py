@@ -7,11 +7,14 @@ from __future__ import annotations
 from typing import assert_never
 
 from controller import preflights
+from controller.needs import unmet
+from controller.rehearsal import rehearsed
 from controller.rollouts import Facts, Rollout
 from serinus.rollouts import Phase
 from serinus.routes import ReplicaReport
+from serinus.windows import closed
 
-__all__ = ["FRESH_S", "overdue", "undecided", "waits_for"]
+__all__ = ["FRESH_S", "failing", "lacking", "overdue", "shut", "undecided", "waits_for"]
 
 FRESH_S = 60.0
 """Wall seconds after its last call for which a monitor counts as alive."""
@@ -22,6 +25,8 @@ def waits_for(rollout: Rollout, facts: Facts, now: float) -> str:  # noqa: PLR09
     """What the next transition waits for."""
     plan, phase = rollout.plan, rollout.phase
     match phase:
+        case Phase.QUEUED:
+            return f"its turn, behind {', '.join(facts.behind)}" if facts.behind else ""
         case Phase.PENDING:
             return ""
         case Phase.LOADING:
@@ -29,22 +34,29 @@ def waits_for(rollout: Rollout, facts: Facts, now: float) -> str:  # noqa: PLR09
         case Phase.PREFLIGHT:
             return preflights.waits(facts, _monitor(facts, now))
         case Phase.SHADOW:
-            hold = _evidence(facts, now) or _held(facts)
-            return hold or _hold(rollout, facts, plan.shadow_hold_s) or _begun(facts)
+            hold = rehearsed(rollout, facts) or lacking(facts, now) or _held(facts)
+            return hold or _hold(rollout, facts, plan.shadow_hold_s) or _begun(facts) or shut(rollout, facts, now)
         case Phase.CANARY | Phase.RAMP:
-            hold = _failing(rollout, facts) or _evidence(facts, now) or _held(facts)
-            hold = hold or _hold(rollout, facts, plan.steps[rollout.step - 1].hold_s)
-            last = rollout.step == len(plan.steps)
-            return hold or _satisfied(facts) or (_cycle(facts, plan.cycle_s) if last else "")
+            hold = rehearsed(rollout, facts) or failing(rollout, facts) or lacking(facts, now) or _held(facts)
+            hold = hold or _hold(rollout, facts, plan.steps[rollout.step - 1].hold_s) or _satisfied(rollout, facts)
+            hold = hold or (_cycle(facts, plan.cycle_s) if rollout.last_step else "")
+            return hold or shut(rollout, facts, now)
         case Phase.BAKE:
-            return _evidence(facts, now) or _hold(rollout, facts, plan.bake_s)
+            return rehearsed(rollout, facts) or lacking(facts, now) or _hold(rollout, facts, plan.bake_s)
         case Phase.PAUSED:
             return "`resume`: it was paused"
         case Phase.AWAITING_APPROVAL:
-            return f"`approve` or `abort`; undecided: {undecided(facts)}"
+            why = rollout.history[-1].why if rollout.at_gate else f"undecided: {undecided(facts)}"
+            return f"`approve` or `abort`; {why}"
         case Phase.DONE | Phase.ROLLED_BACK | Phase.ABORTED | Phase.SUPERSEDED:
             return ""
     assert_never(phase)
+
+
+def shut(rollout: Rollout, facts: Facts, now: float) -> str:
+    """Until when no share may grow and nothing be promoted, by the windows of the plan and of the SLA as it is now."""
+    until = closed((rollout.plan.windows, facts.windows), now)
+    return f"the time at which it may go on, {until}" if until else ""
 
 
 def overdue(rollout: Rollout, facts: Facts) -> bool:
@@ -75,7 +87,7 @@ def _has(report: ReplicaReport, digest: str) -> bool:
     return digest in report.loaded or (report.role == "front" and digest in report.fetched)
 
 
-def _failing(rollout: Rollout, facts: Facts) -> str:
+def failing(rollout: Rollout, facts: Facts) -> str:
     """A replica that lacks the candidate keeps its old routes: a larger share would not be what it seems."""
     digest = rollout.candidate_digest
     failed = [f"{r.replica} ({r.failed[digest]})" for r in facts.replicas if digest in r.failed]
@@ -88,7 +100,8 @@ def _monitor(facts: Facts, now: float) -> str:
     return ""
 
 
-def _evidence(facts: Facts, now: float) -> str:
+def lacking(facts: Facts, now: float) -> str:
+    """Evidence that is missing, or of no use: it holds, and decides nothing."""
     if silent := _monitor(facts, now):
         return silent
     if facts.watermark_ms is None:
@@ -122,10 +135,13 @@ def _begun(facts: Facts) -> str:
     return "evidence to begin: every required guard needs data past its burn-in"
 
 
-def _satisfied(facts: Facts) -> str:
-    if facts.evidence is not None and facts.evidence.verdict == "satisfied":
-        return ""
-    return f"every required guard to be satisfied: {undecided(facts)}"
+def _satisfied(rollout: Rollout, facts: Facts) -> str:
+    """Before the promotion every required guard; before a further step what the present one needs."""
+    needs = rollout.plan.steps[rollout.step - 1].needs
+    if (needs is None or rollout.last_step) and (facts.evidence is None or facts.evidence.verdict != "satisfied"):
+        return f"every required guard to be satisfied: {undecided(facts)}"
+    missing = unmet(needs or (), facts.evidence)
+    return f"the guards that step {rollout.step} needs: {'; '.join(missing)}" if missing else ""
 
 
 def _cycle(facts: Facts, cycle_s: int) -> str:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from sqlalchemy import delete, select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from controller.database import Database
 from controller.tables import Lease
 from serinus.errors import Stale
 
-__all__ = ["LEASE_S", "hold", "release", "require"]
+__all__ = ["LEASE_S", "dead_s", "hold", "release", "require"]
 
 NAME = "reconciler"
 LEASE_S = 5.0
@@ -28,6 +28,7 @@ def hold(db: Database, holder: str, now: float) -> bool:
         if row is None:
             session.add(Lease(name=NAME, holder=holder, expires_at=now + LEASE_S))
         elif row.holder == holder or row.expires_at <= now:
+            row.dead_s += max(0.0, now - row.expires_at)
             row.holder, row.expires_at = holder, now + LEASE_S
         else:
             return False
@@ -41,7 +42,13 @@ def require(session: Session, holder: str, now: float) -> None:
         raise Stale("another reconciler has taken the lease")
 
 
-def release(db: Database, holder: str) -> None:
+def dead_s(session: Session) -> float:
+    """Wall seconds so far in which no controller held the lease: deadlines do not count them."""
+    return session.scalar(select(Lease.dead_s).where(Lease.name == NAME)) or 0.0
+
+
+def release(db: Database, holder: str, now: float) -> None:
     """Let the next one take over at once."""
+    mine = (Lease.name == NAME, Lease.holder == holder, Lease.expires_at > now)
     with db.write() as session:
-        session.execute(delete(Lease).where(Lease.name == NAME, Lease.holder == holder))
+        session.execute(update(Lease).where(*mine).values(expires_at=now))

@@ -36,10 +36,12 @@ def waits(facts: Facts, silent: str) -> str:
     return ""
 
 
-def outcome(facts: Facts, waiting: str, *, late: bool) -> tuple[str, bool]:
+def outcome(rollout: Rollout, facts: Facts, waiting: str, *, late: bool) -> tuple[str, bool]:
     """(Why the rollout goes on from its preflight, whether that is as it should be); ("", ...) while it does not.
 
-    `late`: the deadline is over."""
+    `late`: the deadline is over. Only in a dry run does one that was rejected get here."""
+    if facts.replay and (why := rejects(rollout, facts.replay)):
+        return f"a dry run: else it would have been rolled back: {why}", True
     job, found = facts.preflight, facts.replay
     if job is None or waiting:
         return (f"without a preflight: its deadline is over; it waited for {waiting}", False) if late else ("", True)

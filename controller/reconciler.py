@@ -12,6 +12,7 @@ from sqlalchemy import select
 from controller import leases
 from controller.advance import advance
 from controller.database import Database
+from controller.queueing import turns
 from controller.routes import UriOf
 from controller.tables import RolloutRow, Route
 from serinus.errors import SerinusError, Stale
@@ -39,13 +40,13 @@ class Reconciler:
         self._thread = threading.Thread(target=self._loop, name="reconciler", daemon=True)
 
     def round(self) -> int:
-        """Carry every active rollout as far as the facts allow: how many steps were taken; 0 without the lease."""
+        """Carry every rollout that goes on, or may begin, as far as the facts allow: how many steps were taken; 0 without the lease."""
         self.active = leases.hold(self.db, self.holder, self.clock())
         if not self.active:
             return 0
         with self.db.read() as session:
             query = select(RolloutRow.id).where(RolloutRow.active_model.is_not(None)).order_by(RolloutRow.started_at)
-            ids = session.scalars(query).all()
+            ids = [*session.scalars(query), *turns(session)]
         return sum(self._carry(rollout_id) for rollout_id in ids)
 
     def _carry(self, rollout_id: str) -> int:
@@ -73,7 +74,7 @@ class Reconciler:
         self._awake.set()
         if self._thread.is_alive():
             self._thread.join(timeout=10)
-        leases.release(self.db, self.holder)
+        leases.release(self.db, self.holder, self.clock())
 
     @property
     def alive(self) -> bool:

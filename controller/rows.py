@@ -38,11 +38,11 @@ def as_rollout(row: RolloutRow) -> Rollout:
 
 
 def save(row: RolloutRow, rollout: Rollout) -> None:
-    """Write the rollout into its row; an ended one makes room for the model's next."""
+    """Write the rollout into its row; one that is queued, or has ended, leaves room for another of its model."""
     for name in FIELDS:
         if getattr(row, name) != getattr(rollout, name):
             setattr(row, name, getattr(rollout, name))
-    row.active_model = rollout.model if rollout.active else None
+    row.active_model = rollout.model if rollout.running else None
 
 
 def model_of(session: Session, name: str) -> Model:

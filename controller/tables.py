@@ -14,7 +14,7 @@ from sqlalchemy.types import TypeDecorator
 from serinus.evidence import Evidence, HealthAlert
 from serinus.notices import Notice
 from serinus.package import Manifest
-from serinus.rollouts import Move, Plan
+from serinus.rollouts import Move, Plan, Said
 from serinus.routes import RouteTable, Weights
 from serinus.sla import Sla
 
@@ -129,7 +129,8 @@ class RankingWeights(Base):
 
 
 class RolloutRow(Base):
-    """`active_model`: the model's name while the rollout is active, else null; unique, so that there is but one.
+    """`active_model`: the model's name while the rollout goes on, else null (also while it is queued); unique, so that
+    there is but one. `place`: in the queue of its model, in rising order.
 
     `sla`, `method`: the SLA, and the version of the formulas, when it began; it is judged by those to its end."""
 
@@ -164,6 +165,9 @@ class RolloutRow(Base):
     history: Mapped[tuple[Move, ...]] = mapped_column(AsJson(tuple[Move, ...]))
     reason: Mapped[str]
     actor: Mapped[str]
+    place: Mapped[int] = mapped_column(server_default="0")
+    said: Mapped[tuple[Said, ...]] = mapped_column(AsJson(tuple[Said, ...]), server_default="[]")
+    lacking_since: Mapped[float | None]
 
 
 class EvidenceRow(Base):
@@ -291,12 +295,13 @@ class Delivery(Base):
 
 
 class Lease(Base):
-    """Who may act: `holder`, until `expires_at` (wall time)."""
+    """Who may act: `holder`, until `expires_at` (wall time). `dead_s`: wall seconds so far in which nobody might."""
 
     __tablename__ = "leases"
     name: Mapped[str] = mapped_column(primary_key=True)
     holder: Mapped[str]
     expires_at: Mapped[float]
+    dead_s: Mapped[float] = mapped_column(server_default="0")
 
 
 class Token(Base):

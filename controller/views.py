@@ -57,7 +57,9 @@ def health_view(session: Session, model: Model) -> HealthView:
 
 def rollout_view(session: Session, row: RolloutRow, now: float) -> RolloutView:
     rollout = as_rollout(row)
+    told = {"reason": row.reason, "actor": row.actor}
     if not rollout.active:
-        return rollout.view("")
+        return rollout.view("").model_copy(update=told)
     facts = read_facts(session, model_of(session, row.model), rollout, now)
-    return rollout.view(waits_for(rollout, facts, now) or "nothing: it goes on at once")
+    waiting = waits_for(rollout, facts, now) or "nothing: it goes on at once"
+    return rollout.view(waiting, facts.behind).model_copy(update=told)

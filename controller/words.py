@@ -124,10 +124,12 @@ class WeightsView(Word):
 
 
 class StartBody(Word):
-    """`plan`: None takes the one of the SLA. `actor`: None takes the name of the token."""
+    """`plan`: None takes the one of the SLA. `actor`: None takes the name of the token. `queue`: begin when the
+    rollouts before it have ended, instead of being refused. A version that was rolled back needs a `reason`."""
 
     version: Annotated[int, Field(ge=1)]
     plan: Plan | None = None
+    queue: bool = False
     reason: Reason = ""
     actor: Actor = ""
 

@@ -32,7 +32,7 @@ def active_or(client: Client, which: str) -> RolloutView:
         return client.rollout(which)
     except NotFound:
         found = client.rollouts(which)
-    active = [view for view in found if view.phase not in ENDS]
+    active = [view for view in found if view.phase not in ENDS and view.phase != Phase.QUEUED]
     if not found:
         raise NotFound(f"{which!r} is neither a rollout nor a model that had one", "`serinus status` lists both")
     return max(active or found, key=lambda view: view.started_at)

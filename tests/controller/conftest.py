@@ -150,7 +150,7 @@ def rollout_in(phase: Phase, paused_from: Phase | None = None, plan: Plan = PLAN
     """A rollout in that phase, with shares, step and clocks as they are there; begun at T0."""
     at = paused_from or phase
     step = {Phase.CANARY: 1, Phase.RAMP: 2, Phase.BAKE: 2, Phase.DONE: 2}.get(at, 0)
-    early = at in (Phase.PENDING, Phase.LOADING, Phase.PREFLIGHT)
+    early = at in (Phase.QUEUED, Phase.PENDING, Phase.LOADING, Phase.PREFLIGHT)
     if at is Phase.PREFLIGHT and plan.preflight is None:
         plan = plan.model_copy(update={"preflight": Preflight()})
     ended = phase in (Phase.DONE, Phase.ROLLED_BACK, Phase.ABORTED, Phase.SUPERSEDED)
@@ -230,9 +230,9 @@ class World:
             with self.db.write() as session:
                 record(session, "default", WatchRequest(report=report, wait_s=wait_s), self.now)
 
-    def start(self, version: int = 2, plan: Plan = HASTY) -> str:
+    def start(self, version: int = 2, plan: Plan = HASTY, why: str = "the test", *, queue: bool = False) -> str:
         with self.db.write() as session:
-            return start(session, "ads", version, plan, why="the test", actor="test", now=self.now).id
+            return start(session, "ads", version, plan, why=why, actor="test", now=self.now, queue=queue).id
 
     def look(self, rollout: str, verdict: str = "satisfied", at_ms: int = T0 + DAY_MS, **changes: Any) -> None:
         """A monitor brings evidence, and that tick as the watermark."""

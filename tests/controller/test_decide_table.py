@@ -13,14 +13,15 @@ from controller.decide import decide
 from controller.rollouts import FOLLOWS, Ask
 from serinus.errors import IllegalMove
 from serinus.rollouts import ENDS, Phase
+from serinus.transitions import COMMANDS, TRANSITIONS, TRIGGERS, allowed_in
 
-COMMANDS = ("pause", "resume", "approve", "abort", "promote", "rollback")
 VERDICTS = ("none", "satisfied", "inconclusive", "error", "violated", "stale")
 PLACES = [phase.value for phase in Phase if phase is not Phase.PAUSED]
 PLACES += [f"paused:{phase}" for phase in ("pending", "loading", "preflight", "shadow", "canary", "ramp", "bake")]
 
 # Without a command: where each verdict leads. "violated" leads to rolled_back from every active phase.
 GOES = {
+    "queued": dict.fromkeys((*VERDICTS, "violated"), "pending"),  # whatever there is, it is not about this rollout
     "pending": dict.fromkeys(VERDICTS, "loading"),
     "loading": dict.fromkeys(VERDICTS, "shadow"),
     "shadow": {"satisfied": "canary", "inconclusive": "canary"},
@@ -31,11 +32,12 @@ GOES = {
 # With a command, whatever the verdict but "violated". What is not listed is illegal.
 EARLY = {"pause": "paused", "abort": "aborted", "rollback": "rolled_back"}
 OBEYS = {
+    "queued": {"abort": "aborted"},
     "pending": EARLY,
     "loading": EARLY,
-    "preflight": EARLY | {"approve": "shadow", "promote": "bake"},
-    "shadow": EARLY | {"promote": "bake"},
-    "canary": EARLY | {"promote": "bake"},
+    "preflight": EARLY | {"approve": "shadow", "skip": "shadow", "promote": "bake"},
+    "shadow": EARLY | {"skip": "canary", "promote": "bake"},
+    "canary": EARLY | {"skip": "ramp", "promote": "bake"},
     "ramp": EARLY | {"promote": "bake"},
     "bake": {"pause": "paused", "rollback": "rolled_back", "promote": "done"},
     "awaiting_approval": {
@@ -61,7 +63,7 @@ def case(make: Any, place: str, verdict: str, command: str | None) -> tuple[Any,
         "stale": lambda: make.facts("satisfied", monitor_seen_at=make.NOW - 61),
     }.get(verdict, lambda: make.facts(verdict))()
     ask = Ask(command, "because", "ann") if command else None  # type: ignore[arg-type]
-    return rollout, replace(facts, ask=ask)
+    return rollout, replace(facts, ask=ask, stable=1)
 
 
 @pytest.mark.parametrize(("place", "verdict"), itertools.product(PLACES, VERDICTS))
@@ -70,7 +72,7 @@ def test_what_each_verdict_brings_about(make: Any, place: str, verdict: str) -> 
     after, actions = decide(rollout, facts, make.NOW)
     if rollout.phase in ENDS:
         assert (after, actions) == (rollout, ())
-    elif verdict == "violated":
+    elif verdict == "violated" and place != "queued":
         assert after.phase is Phase.ROLLED_BACK
         assert (after.canary_bp, after.shadow_bp, after.expires_at, after.promoted) == (0, 0, None, False)
         assert any(isinstance(action, Alert) for action in actions)
@@ -84,7 +86,7 @@ def test_what_each_verdict_brings_about(make: Any, place: str, verdict: str) -> 
 @pytest.mark.parametrize(("place", "verdict", "command"), itertools.product(PLACES, VERDICTS, COMMANDS))
 def test_what_each_command_brings_about(make: Any, place: str, verdict: str, command: str) -> None:
     rollout, facts = case(make, place, verdict, command)
-    if verdict == "violated" and rollout.phase not in ENDS:
+    if verdict == "violated" and rollout.running:
         after, actions = decide(rollout, facts, make.NOW)
         assert after.phase is Phase.ROLLED_BACK
         assert after.history[-1].actor == "controller"
@@ -100,7 +102,20 @@ def test_what_each_command_brings_about(make: Any, place: str, verdict: str, com
             decide(rollout, facts, make.NOW)
 
 
-def test_nothing_follows_an_end_and_every_phase_but_the_first_follows_something() -> None:
+def test_nothing_follows_an_end_and_every_phase_but_the_first_ones_follows_something() -> None:
     assert all(not FOLLOWS[end] for end in ENDS)
     assert set(FOLLOWS) == set(Phase)
-    assert frozenset().union(*FOLLOWS.values()) == set(Phase)
+    assert frozenset().union(*FOLLOWS.values()) == set(Phase) - {Phase.QUEUED}
+
+
+def test_the_commands_of_a_phase_are_those_of_the_table() -> None:
+    for place in PLACES:
+        phase, _, paused_from = place.partition(":")
+        can = allowed_in(Phase(phase), Phase(paused_from) if paused_from else None)
+        wanted = set(OBEYS.get(place, {})) | ({"skip"} if place == "ramp" else set())  # the last step has none
+        assert can == wanted, place
+
+
+def test_the_table_has_no_row_twice_and_explains_every_trigger() -> None:
+    assert len(TRANSITIONS) == len(set(TRANSITIONS))
+    assert {row.trigger for row in TRANSITIONS} == set(TRIGGERS)
