@@ -174,7 +174,7 @@ def promote_now(
         why = f"version {version} was promoted directly: {ask.reason}"
         facts = Facts(watermark_ms=model.watermark_ms, ask=ask)
         before = as_rollout(row)
-        after, _ = end(before, Phase.SUPERSEDED, facts, now, why, "superseded")
+        after, _ = end(before, Phase.SUPERSEDED, facts, now, why, trigger="superseded")
         save(row, after)
         follow(session, row, uri_of, now)
     if stable != version:

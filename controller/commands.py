@@ -25,7 +25,7 @@ def obey(rollout: Rollout, facts: Facts, ask: Ask, now: float) -> Decision:  # n
     why = f"{ask.command}: {ask.reason}" if ask.reason else ask.command
     match ask.command:
         case "pause":
-            after = move(rollout, Phase.PAUSED, "pause", why, facts, now)
+            after = move(rollout, Phase.PAUSED, why, facts, now, trigger="pause")
             return replace(
                 after,
                 paused_from=rollout.phase,
@@ -38,12 +38,12 @@ def obey(rollout: Rollout, facts: Facts, ask: Ask, now: float) -> Decision:  # n
             return _go_on(rollout, facts, ask, now, why)
         case "promote":
             if rollout.promoted:
-                return end(rollout, Phase.DONE, facts, now, why, "promote")
+                return end(rollout, Phase.DONE, facts, now, why, trigger="promote")
             return promote(rollout, facts, now, why, "promote")
         case "abort":
-            return end(rollout, Phase.ABORTED, facts, now, why, "abort")
+            return end(rollout, Phase.ABORTED, facts, now, why, trigger="abort")
         case "rollback":
-            return end(rollout, Phase.ROLLED_BACK, facts, now, why, "rollback")
+            return end(rollout, Phase.ROLLED_BACK, facts, now, why, trigger="rollback")
     assert_never(ask.command)
 
 
@@ -90,5 +90,5 @@ def _resume(rollout: Rollout, facts: Facts, now: float, why: str) -> Decision:
     since = facts.watermark_ms
     if None not in (rollout.since_event_ms, rollout.paused_event_ms, since):
         since = (rollout.since_event_ms or 0) + (since or 0) - (rollout.paused_event_ms or 0)
-    after = move(rollout, back, "resume", why, facts, now)
+    after = move(rollout, back, why, facts, now, trigger="resume")
     return replace(after, paused_from=None, paused_event_ms=None, since_event_ms=since), ()

@@ -68,7 +68,7 @@ def _noted(rollout: Rollout, facts: Facts, now: float) -> Rollout:
 
 def _violated(rollout: Rollout, facts: Facts, why: str, now: float) -> Decision:
     ask, facts = facts.ask, replace(facts, ask=None)  # the controller does it, whoever else asked for what
-    after, actions = end(rollout, Phase.ROLLED_BACK, facts, now, why, "violated")
+    after, actions = end(rollout, Phase.ROLLED_BACK, facts, now, why, trigger="violated")
     if ask and ask.command not in ("abort", "rollback"):
         actions = (*actions, Refuse(f"{ask.command} came too late: rollout {rollout.id} was rolled back, {why}"))
     return after, actions
@@ -90,7 +90,7 @@ def _progress(rollout: Rollout, facts: Facts, now: float) -> Decision:  # noqa: 
         case Phase.BAKE:
             if is_open:
                 why = f"nothing was violated in {rollout.plan.bake_s} s of bake"
-                return end(rollout, Phase.DONE, facts, now, why, "held")
+                return end(rollout, Phase.DONE, facts, now, why, trigger="held")
         case Phase.PREFLIGHT:
             return _preflight(rollout, facts, now)
         case Phase.PAUSED | Phase.AWAITING_APPROVAL:
@@ -124,14 +124,14 @@ def _loading(rollout: Rollout, facts: Facts, now: float) -> Decision:
     ]
     if failed:
         why = f"version {rollout.candidate} could not be loaded by {'; '.join(failed)}"
-        return end(rollout, Phase.ROLLED_BACK, facts, now, why, "unloadable")
+        return end(rollout, Phase.ROLLED_BACK, facts, now, why, trigger="unloadable")
     missing = waits_for(rollout, facts, now)
     if not missing:
         begin = begin_preflight if rollout.plan.preflight else begin_shadow
         return begin(rollout, facts, now)
     if rollout.deadline_at is not None and alive(facts, now) > rollout.deadline_at:
         why = f"the time for loading is over; missing: {missing}"
-        return end(rollout, Phase.ROLLED_BACK, facts, now, why, "unloadable")
+        return end(rollout, Phase.ROLLED_BACK, facts, now, why, trigger="unloadable")
     return rollout, ()
 
 
@@ -149,7 +149,7 @@ def _preflight(rollout: Rollout, facts: Facts, now: float) -> Decision:
 
 
 def _await(rollout: Rollout, facts: Facts, now: float, why: str, trigger: Trigger) -> Decision:
-    after = move(rollout, Phase.AWAITING_APPROVAL, trigger, why, facts, now)
+    after = move(rollout, Phase.AWAITING_APPROVAL, why, facts, now, trigger=trigger)
     text = f"{rollout.model}: version {rollout.candidate} awaits approval: {why}"
     return after, (alert(rollout, "awaiting_approval", text, facts),)
 

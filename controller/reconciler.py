@@ -40,7 +40,9 @@ class Reconciler:
         self._thread = threading.Thread(target=self._loop, name="reconciler", daemon=True)
 
     def round(self) -> int:
-        """Carry every rollout that goes on, or may begin, as far as the facts allow: how many steps were taken; 0 without the lease."""
+        """Carry every rollout that goes on, or may begin, as far as the facts allow.
+
+        Gives how many steps were taken; 0 without the lease."""
         self.active = leases.hold(self.db, self.holder, self.clock())
         if not self.active:
             return 0

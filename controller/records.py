@@ -74,15 +74,17 @@ def record(session: Session, before: Rollout, after: Rollout, ask: Ask | None, n
         by_hand = ask is not None and move.actor == ask.actor
         actor = (ask.caller or ask.actor) if ask and by_hand else "controller"
         detail = _detail(after, move) | ({"reason": ask.reason, "in_the_name_of": ask.actor} if ask and by_hand else {})
-        _entry(session, after, actor, str(move.trigger), detail, now)
+        _entry(session, after, str(move.trigger), detail, now, actor=actor)
     known = {said.key for said in before.said}
     for said in after.said:
         if said.key not in known:
             kind = said.key.partition(":")[0]
-            _entry(session, after, "controller", kind, {"model": after.model, "text": said.text}, now)
+            _entry(session, after, kind, {"model": after.model, "text": said.text}, now)
 
 
-def _entry(session: Session, rollout: Rollout, actor: str, what: str, detail: dict[str, Any], now: float) -> None:
+def _entry(
+    session: Session, rollout: Rollout, what: str, detail: dict[str, Any], now: float, *, actor: str = "controller"
+) -> None:
     audit(session, actor=actor, action=f"rollout.{what}", subject=f"rollouts/{rollout.id}", detail=detail, now=now)
 
 

@@ -147,7 +147,7 @@ class Facts:
     unfit: str = ""
 
 
-def move(rollout: Rollout, to: Phase, trigger: Trigger, why: str, facts: Facts, now: float) -> Rollout:
+def move(rollout: Rollout, to: Phase, why: str, facts: Facts, now: float, *, trigger: Trigger) -> Rollout:
     """The rollout in its next phase, with the move in its history; the clock of holds starts anew.
 
     Raises IllegalMove, with the history, when the table does not have it."""

@@ -44,7 +44,7 @@ def load(
     why: str = "every replica is to load it",
     trigger: Trigger = "begin",
 ) -> Decision:
-    after = move(rollout, Phase.LOADING, trigger, why, facts, now)
+    after = move(rollout, Phase.LOADING, why, facts, now, trigger=trigger)
     return replace(after, deadline_at=alive(facts, now) + LOADING_S), ()
 
 
@@ -56,7 +56,7 @@ def begin_preflight(
 ) -> Decision:
     """Past requests are to be scored before anybody's: for so long at most as the plan allows, in wall time."""
     deadline_s = rollout.plan.preflight.deadline_s if rollout.plan.preflight else 0
-    after = move(rollout, Phase.PREFLIGHT, trigger, why, facts, now)
+    after = move(rollout, Phase.PREFLIGHT, why, facts, now, trigger=trigger)
     return replace(after, deadline_at=alive(facts, now) + deadline_s, paused_from=None, paused_event_ms=None), ()
 
 
@@ -64,7 +64,7 @@ def begin_shadow(
     rollout: Rollout, facts: Facts, now: float, why: str = LOADED, trigger: Trigger = "loaded"
 ) -> Decision:
     """Copies of the traffic begin to be scored: evidence counts from here."""
-    after = move(rollout, Phase.SHADOW, trigger, why, facts, now)
+    after = move(rollout, Phase.SHADOW, why, facts, now, trigger=trigger)
     after = replace(
         after, deadline_at=None, paused_from=None, paused_event_ms=None, started_event_ms=facts.watermark_ms
     )
@@ -74,7 +74,8 @@ def begin_shadow(
 def next_step(rollout: Rollout, facts: Facts, now: float, why: str = "", trigger: Trigger = "held") -> Decision:
     """The next step of the plan; the first one is the canary."""
     step = rollout.plan.steps[rollout.step]
-    after = move(rollout, Phase.RAMP if rollout.step else Phase.CANARY, trigger, why or _held(rollout), facts, now)
+    to = Phase.RAMP if rollout.step else Phase.CANARY
+    after = move(rollout, to, why or _held(rollout), facts, now, trigger=trigger)
     return _share(replace(after, step=rollout.step + 1), step.canary_bp, rollout.plan.shadow_bp, now), ()
 
 
@@ -88,16 +89,16 @@ def _held(rollout: Rollout) -> str:
 
 def promote(rollout: Rollout, facts: Facts, now: float, why: str, trigger: Trigger) -> Decision:
     """The candidate becomes stable; the old stable goes on as its shadow, so that the comparison goes on."""
-    after = move(rollout, Phase.BAKE, trigger, why, facts, now)
+    after = move(rollout, Phase.BAKE, why, facts, now, trigger=trigger)
     after = replace(after, promoted=True, paused_from=None, deadline_at=None)
     return _share(after, 0, rollout.plan.shadow_bp, now), (Promote(rollout.candidate, why),)
 
 
-def end(rollout: Rollout, to: Phase, facts: Facts, now: float, why: str, trigger: Trigger) -> Decision:
+def end(rollout: Rollout, to: Phase, facts: Facts, now: float, why: str, *, trigger: Trigger) -> Decision:
     """One of the four ends. The shares are 0; a promotion is undone by a rollback."""
     back = rollout.promoted and to is Phase.ROLLED_BACK
     after = replace(
-        move(rollout, to, trigger, why, facts, now),
+        move(rollout, to, why, facts, now, trigger=trigger),
         canary_bp=0,
         shadow_bp=0,
         expires_at=None,

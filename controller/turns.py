@@ -18,12 +18,12 @@ def take_turn(rollout: Rollout, facts: Facts, now: float) -> Decision:
         return rollout, ()
     if facts.stable == rollout.candidate:
         why = f"version {rollout.candidate} became stable while it was queued"
-        return end(rollout, Phase.SUPERSEDED, facts, now, why, "overtaken")
+        return end(rollout, Phase.SUPERSEDED, facts, now, why, trigger="overtaken")
     if facts.unfit:
-        after, actions = end(rollout, Phase.ABORTED, facts, now, facts.unfit, "unfit")
+        after, actions = end(rollout, Phase.ABORTED, facts, now, facts.unfit, trigger="unfit")
         text = f"{rollout.model}: the queued rollout of version {rollout.candidate} cannot begin: {facts.unfit}"
         return after, (*actions, alert(rollout, "rollout", text, facts))
     why = "nothing is before it in the queue"
     if facts.stable != rollout.baseline:
         why += f"; stable is version {facts.stable} now, and was {rollout.baseline} when it was queued"
-    return replace(move(rollout, Phase.PENDING, "turn", why, facts, now), baseline=facts.stable), ()
+    return replace(move(rollout, Phase.PENDING, why, facts, now, trigger="turn"), baseline=facts.stable), ()
