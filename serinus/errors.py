@@ -7,8 +7,10 @@ from typing import Any, ClassVar
 __all__ = [
     "AlreadyActive",
     "BadInput",
+    "BadSignature",
     "Changed",
     "IllegalMove",
+    "InUse",
     "InvalidPackage",
     "InvalidSla",
     "JobFailed",
@@ -23,6 +25,7 @@ __all__ = [
     "TooLarge",
     "Unauthenticated",
     "Unavailable",
+    "Unsigned",
     "Unsupported",
     "WrongMethod",
     "from_problem",
@@ -109,6 +112,18 @@ class IllegalMove(SerinusError):
 
 class JobFailed(SerinusError):
     status, hint = 409, "`serinus jobs show` has all that is known of it"
+
+
+class InUse(SerinusError):
+    status, hint = 409, "end what the message names first, then repeat"
+
+
+class BadSignature(SerinusError):
+    status, hint = 422, "sign the package's digest with a key that the registry knows"
+
+
+class Unsigned(SerinusError):
+    status, hint = 409, "sign the version with one of the keys that the message names"
 
 
 class Stale(SerinusError):

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from serinus.errors import InvalidPackage
 from serinus.package import Manifest, digest_of, read_manifest
+from serinus.package_cache import PackageCache
+from serinus.package_source import source_of
 from serinus.routes import PackageRef
 from serving.engine import Engine
 from serving.memory import refuse_if_too_large
-from serving.package_cache import PackageCache
-from serving.package_source import source_of
 from serving.process import process
 from serving.settings import Settings
 

@@ -15,9 +15,9 @@ import pytest
 
 from serinus.errors import InvalidPackage
 from serinus.package import read_manifest
+from serinus.package_cache import PackageCache
+from serinus.package_source import source_of
 from serinus.routes import PackageRef
-from serving.package_cache import PackageCache
-from serving.package_source import source_of
 
 Packages = dict[int, PackageRef]
 GIB = 1 << 30
@@ -132,7 +132,7 @@ def test_what_no_table_names_goes_first_and_what_they_name_stays(tmp_path: Path,
 def test_many_processes_fetch_one_package_into_one_folder(packages: Packages, tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from serinus.routes import PackageRef\n"
-        "from serving.package_cache import PackageCache\n"
+        "from serinus.package_cache import PackageCache\n"
         "cache = PackageCache(Path(sys.argv[1]), 1 << 30, set)\n"
         "print(cache.fetch(PackageRef(digest=sys.argv[2], uri=sys.argv[3]))[0])"
     )

@@ -16,6 +16,8 @@ from serinus.errors import InvalidPackage
 from serinus.package import MANIFEST, MAX_FILES, MAX_MANIFEST_BYTES, FileEntry, Manifest, parse_manifest
 from serinus.routes import PackageRef
 
+__all__ = ["SCHEMES", "Source", "copy_file", "manifest_at", "source_of"]
+
 SCHEMES = ("file", "memory", "s3", "gs", "az", "abfs")
 """Of fsspec's file systems, those that only read what they are asked for: no archives, chains or caches."""
 CHUNK = 1 << 20

@@ -16,8 +16,10 @@ from pathlib import Path
 
 from serinus.errors import InvalidPackage
 from serinus.package import MANIFEST, Manifest, digest_of, read_manifest
+from serinus.package_source import copy_file, manifest_at
 from serinus.routes import PackageRef
-from serving.package_source import copy_file, manifest_at
+
+__all__ = ["PackageCache"]
 
 log = logging.getLogger(__name__)
 DIGEST = re.compile(r"[0-9a-f]{64}")
