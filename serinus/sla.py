@@ -19,8 +19,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from serinus.errors import InvalidSla
 from serinus.guards import (
@@ -37,10 +36,12 @@ from serinus.guards import (
     family_share,
 )
 from serinus.limits import HealthLimits, InputLimits
+from serinus.needs import unknown_need
 from serinus.rollouts import Plan
 from serinus.routes import HeadPolicy, ServingPolicy
 from serinus.slices import SliceRule, features_of, slice_of
 from serinus.tasks import Name, TaskKind, Word
+from serinus.yaml_files import read_yaml
 
 __all__ = ["Sla", "TaskSla", "default_guards"]
 
@@ -116,10 +117,14 @@ class Sla(Word):
             if guard.by is not None and guard.by not in self.slices:
                 raise ValueError(f"guards.{at}.by: {guard.by!r} is not one of {sorted(self.slices)}")
             self._check_metric(at, guard)
-        if self.guards and not any(guard.role == "required" for guard in self.guards):
+        if self.guards and not any(guard.role == "required" and not guard.dry_run for guard in self.guards):
             raise ValueError("guards: none is required, so every version would be promoted")
         if (total := sum(guard.weight or 0 for guard in self.guards)) > 1 + 1e-9:
             raise ValueError(f"guards: the weights add up to {total:g}, more than 1")
+        if any(step.needs for step in self.rollout.steps):
+            wrong = unknown_need(self.rollout, (cell.name for cell in self.cells()))
+            if wrong:
+                raise ValueError(f"rollout.{wrong}")
 
     def _check_slices(self) -> None:
         for name, rule in self.slices.items():
@@ -135,22 +140,15 @@ class Sla(Word):
             raise ValueError(f"guards.{at}.role: {guard.metric} may roll back but never promote; say optional")
         if guard.metric in HOLDING | SHOWN and guard.role not in ("hold", "display"):
             raise ValueError(f"guards.{at}.role: {guard.metric} never rolls back; say hold or display")
+        if guard.dry_run and guard.role not in ("required", "optional"):
+            raise ValueError(f"guards.{at}.dry_run: a guard of role {guard.role} never rolls back; say display")
         if guard.metric == "latency" and self.latency_ms is None:
             raise ValueError(f"guards.{at}.metric: latency needs latency_ms, the time an answer may take")
 
     @classmethod
-    def from_yaml(cls, text: str) -> Self:
-        """Read and check an SLA. Raises InvalidSla that names the field."""
-        try:
-            return cls.model_validate(yaml.safe_load(text))
-        except yaml.YAMLError as error:
-            raise InvalidSla(f"the SLA is not YAML: {error}") from error
-        except ValidationError as error:
-            first = error.errors()[0]
-            steps = first["loc"]
-            steps = steps[:2] + steps[3:] if steps[:1] == ("slices",) else steps  # without the form of the slice
-            where = ".".join(str(step) for step in steps) or "SLA"
-            raise InvalidSla(f"{where}: {first['msg'].removeprefix('Value error, ')}") from error
+    def from_yaml(cls, text: str, source: str = "SLA") -> Self:
+        """Read and check an SLA; `source` names the file. Raises InvalidSla that says line, column and field."""
+        return read_yaml(cls, text, source, InvalidSla)
 
     @property
     def slice_lists(self) -> dict[str, tuple[str, ...]]:
@@ -171,11 +169,8 @@ class Sla(Word):
         """Every cell with its weight; the weights of all cells that can roll back add up to 1."""
         guards, lists = self.guards or default_guards(self), self.slice_lists
         deciding = [guard for guard in guards if guard.role in ("required", "optional")]
-        fixed = sum(guard.weight or 0 for guard in deciding)
-        open_ = {id(g): family_share(g, deciding) for g in deciding if g.weight is None}
-        scale = max(0.0, 1 - fixed) / sum(open_.values()) if open_ else 0.0
-        raw = {id(g): g.weight if g.weight is not None else open_[id(g)] * scale for g in deciding}
-        whole = sum(raw.values()) or 1.0
+        weights = _weights([guard for guard in deciding if not guard.dry_run])
+        rehearsed = _weights(deciding)
         return tuple(
             CellSpec(
                 task=guard.task,
@@ -183,12 +178,23 @@ class Sla(Word):
                 metric=guard.metric,
                 margin=guard.margin,
                 role=guard.role,
-                weight=raw.get(id(guard), 0.0) / whole / len(places),
+                weight=(rehearsed if guard.dry_run else weights).get(id(guard), 0.0) / len(places),
+                dry_run=guard.dry_run,
             )
             for guard in guards
             for places in [["overall"] if guard.by is None else [f"{guard.by}={v}" for v in lists[guard.by]]]
             for where in places
         )
+
+
+def _weights(deciding: list[Guard]) -> dict[int, float]:
+    """Weight of each guard, by its `id`; they add up to 1."""
+    fixed = sum(guard.weight or 0 for guard in deciding)
+    open_ = {id(g): family_share(g, deciding) for g in deciding if g.weight is None}
+    scale = max(0.0, 1 - fixed) / sum(open_.values()) if open_ else 0.0
+    raw = {id(g): g.weight if g.weight is not None else open_[id(g)] * scale for g in deciding}
+    whole = sum(raw.values()) or 1.0
+    return {guard: weight / whole for guard, weight in raw.items()}
 
 
 def default_guards(sla: Sla) -> tuple[Guard, ...]:
