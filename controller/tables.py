@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import TypeAdapter
-from sqlalchemy import BigInteger, Double, ForeignKey, ForeignKeyConstraint, Index, Integer, MetaData, String, Text
+from sqlalchemy import BigInteger, ForeignKey, ForeignKeyConstraint, Index, Integer
 from sqlalchemy import UniqueConstraint as Unique
-from sqlalchemy.engine import Dialect
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
-from sqlalchemy.types import TypeDecorator
+from sqlalchemy.orm import Mapped, mapped_column
 
+from controller.base import AsJson, Base
+from controller.registry_tables import KeyRow, PackageRow, SignatureRow, SlaRow, UploadRow, VersionCardRow
 from serinus.evidence import Evidence, HealthAlert
 from serinus.notices import Notice
 from serinus.package import Manifest
@@ -27,50 +26,30 @@ __all__ = [
     "Delivery",
     "EvidenceRow",
     "JobRow",
+    "KeyRow",
     "Lease",
     "Model",
     "Monitor",
     "NoticeRow",
+    "PackageRow",
     "RankingWeights",
     "Replica",
     "RolloutRow",
     "Route",
+    "SignatureRow",
+    "SlaRow",
     "Token",
+    "UploadRow",
     "Version",
+    "VersionCardRow",
 ]
 
 
-class AsJson(TypeDecorator[Any]):
-    """A shared word (or a container of them) as JSON text, checked again whenever it is read."""
-
-    impl = Text
-    cache_ok = True
-
-    def __init__(self, kind: Any) -> None:
-        super().__init__()
-        self.kind = kind
-
-    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:  # noqa: ARG002 the base class's signature
-        return None if value is None else TypeAdapter(self.kind).dump_json(value).decode()
-
-    def process_result_value(self, value: Any, dialect: Dialect) -> Any:  # noqa: ARG002 the base class's signature
-        return None if value is None else TypeAdapter(self.kind).validate_json(value)
-
-
-class Base(DeclarativeBase):
-    metadata = MetaData(
-        naming_convention={
-            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-            "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
-            "pk": "pk_%(table_name)s",
-        }
-    )
-    type_annotation_map = {float: Double(), str: String(), int: BigInteger()}
-
-
 class Model(Base):
-    """`warm`: the version kept loaded although no route names it, for the way back after a promotion."""
+    """`warm`: the version kept loaded although no route names it, for the way back after a promotion.
+
+    `signed_by`: names of keys of which one must have signed what is rolled out. `deleted_at`: its name is free, its
+    history stays."""
 
     __tablename__ = "models"
     name: Mapped[str] = mapped_column(primary_key=True)
@@ -79,9 +58,13 @@ class Model(Base):
     watermark_ms: Mapped[int | None]
     warm: Mapped[int | None]
     created_at: Mapped[float]
+    signed_by: Mapped[tuple[str, ...]] = mapped_column(AsJson(tuple[str, ...]), server_default="[]")
+    deleted_at: Mapped[float | None]
 
 
 class Version(Base):
+    """`deleted_at`: nobody sees it any more; its number is never given again, and its package's is the same one."""
+
     __tablename__ = "versions"
     __table_args__ = (Unique("model", "digest"),)
     model: Mapped[str] = mapped_column(ForeignKey("models.name"), primary_key=True)
@@ -89,10 +72,11 @@ class Version(Base):
     digest: Mapped[str]
     manifest: Mapped[Manifest] = mapped_column(AsJson(Manifest))
     created_at: Mapped[float]
+    deleted_at: Mapped[float | None]
 
 
 class Alias(Base):
-    """Where `stable` and `previous` point now."""
+    """Where `stable`, `previous` and the aliases of people point now."""
 
     __tablename__ = "aliases"
     __table_args__ = (ForeignKeyConstraint(["model", "version"], ["versions.model", "versions.number"]),)
