@@ -95,7 +95,8 @@ class Guard(Word):
     root mean square error; top1: absolute; failures, latency: factor - 1 on the rate of failed, or of slow, answers,
     canary against control; early_auc, early_ratio: as auc and calibration; shift: factor - 1 on the mean prediction;
     agreement: root mean square of the difference in logits.
-    `weight`: of the guard's cells together, in the sum that decides; None: from `FAMILIES`."""
+    `weight`: of the guard's cells together, in the sum that decides; None: from `FAMILIES`. `dry_run`: it is judged
+    and shown; that it would have rolled back is said once, and nothing is done. It takes no weight from the others."""
 
     task: Name
     metric: Metric
@@ -103,10 +104,13 @@ class Guard(Word):
     by: str | None = None
     role: Role = "required"
     weight: Annotated[float, Field(gt=0, le=1)] | None = None
+    dry_run: bool = False
 
 
 class CellSpec(Word):
-    """One thing that is tested: a guard, for everybody (`slice` = "overall") or one value (`origin=EWR`)."""
+    """One thing that is tested: a guard, for everybody (`slice` = "overall") or one value (`origin=EWR`).
+
+    `weight`: of one in dry run: what it would have if all that are in dry run decided."""
 
     task: str
     slice: str
@@ -114,6 +118,7 @@ class CellSpec(Word):
     margin: float
     role: Role
     weight: float
+    dry_run: bool = False
 
     @property
     def horizon(self) -> Horizon:
