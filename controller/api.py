@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 
 import serinus
 from controller.bodies import BoundedBodies
-from controller.routers import health, jobs, models, monitors, pools, rollouts, versions, weights
+from controller.routers import health, jobs, models, monitors, notices, pools, rollouts, versions, weights
 from controller.services import Services
 from serinus.errors import BadInput, InvalidSla, NotFound, SerinusError, Stale, Unavailable
 
@@ -38,7 +38,7 @@ def create_app(services: Services) -> FastAPI:
 
     app = FastAPI(title="Serinus controller", version=serinus.__version__, lifespan=lifespan)
     app.state.services = services
-    for router in (health, models, weights, versions, rollouts, pools, monitors, jobs):
+    for router in (health, models, weights, versions, rollouts, pools, monitors, jobs, notices):
         app.include_router(router.router)
     app.add_middleware(BoundedBodies)
     for kind in (SerinusError, RequestValidationError, HTTPException, IntegrityError, OperationalError, Exception):

@@ -9,22 +9,13 @@ from sqlalchemy.orm import Session
 from controller.actions import Action, Alert, Promote, Refuse, Restore
 from controller.audit import audit
 from controller.notify.outbox import tell
+from controller.notify.wording import of_alert
 from controller.registry import alias_of, point, previous_before
 from controller.rollouts import Ask, Rollout
 from controller.tables import Model
-from serinus.notices import Notice, NoticeKind, Severity
 from serinus.rollouts import Move
 
 __all__ = ["act", "record"]
-
-SEVERITY: dict[NoticeKind, Severity] = {
-    "rolled_back": "critical",
-    "awaiting_approval": "warning",
-    "held": "warning",
-    "dry_run": "warning",
-    "rollout": "warning",
-    "promoted": "info",
-}
 
 
 def act(session: Session, model: Model, rollout: Rollout, action: Action, now: float) -> None:
@@ -38,34 +29,18 @@ def act(session: Session, model: Model, rollout: Rollout, action: Action, now: f
             point(session, model.name, "stable", version, why=why, actor=who, now=now, rollout=rollout.id)
             model.warm = rollout.baseline
             text = f"{model.name}: version {version} was promoted: {why}"
-            tell(session, notice_of(Alert("promoted", model.name, rollout.id, text, key="promoted"), now))
+            tell(session, of_alert(Alert("promoted", model.name, rollout.id, text, key="promoted"), now))
         case Restore(version, why):
             before = previous_before(session, rollout.id)
             point(session, model.name, "stable", version, why=why, actor=who, now=now, rollout=rollout.id)
             point(session, model.name, "previous", before, why=why, actor=who, now=now, rollout=rollout.id)
             model.warm = None
         case Alert():
-            tell(session, notice_of(action, now))
+            tell(session, of_alert(action, now))
         case Refuse():
             pass
         case _:
             assert_never(action)
-
-
-def notice_of(alert: Alert, now: float) -> Notice:
-    """The alert as people are told of it."""
-    return Notice(
-        kind=alert.kind,
-        severity=SEVERITY[alert.kind],
-        key=f"rollout {alert.rollout} {alert.key or alert.kind}"[:400],
-        model=alert.model,
-        rollout=alert.rollout,
-        title=alert.text if len(alert.text) <= 200 else f"{alert.text[:197]}...",
-        text=alert.text[:4_000],
-        guards=alert.guards,
-        resolved=alert.resolved,
-        at=now,
-    )
 
 
 def record(session: Session, before: Rollout, after: Rollout, ask: Ask | None, now: float) -> None:

@@ -31,10 +31,13 @@ class Letter:
     notice: Notice
 
 
-def tell(session: Session, notice: Notice) -> None:
+def tell(session: Session, notice: Notice) -> NoticeRow:
     """Write the notice down, in the transaction of what it tells of."""
-    session.add(NoticeRow(at=notice.at, model=notice.model, body=notice, routed=False))
+    row = NoticeRow(at=notice.at, model=notice.model, body=notice, routed=False)
+    session.add(row)
+    session.flush()
     wakes(session, "notices")
+    return row
 
 
 def waiting(session: Session, now: float) -> bool:

@@ -42,7 +42,7 @@ class Target(Word):
         return url
 
     def wants(self, notice: Notice) -> bool:
-        meant = any(fnmatchcase(notice.model, pattern) for pattern in self.models) or notice.kind == "test"
+        meant = any(fnmatchcase(notice.model, pattern) for pattern in self.models)
         return meant and RANK[notice.severity] >= RANK[self.least]
 
     def address(self) -> str:

@@ -15,7 +15,7 @@ SEVERITY: dict[NoticeKind, Severity] = {
     "health": "warning",
     "dry_run": "warning",
     "promoted": "info",
-    "rollout": "info",
+    "rollout": "warning",
     "test": "info",
 }
 TITLES: dict[NoticeKind, str] = {
@@ -24,7 +24,7 @@ TITLES: dict[NoticeKind, str] = {
     "held": "a rollout is held",
     "dry_run": "a guard in dry run would have rolled back",
     "promoted": "a version was promoted",
-    "rollout": "a rollout goes on",
+    "rollout": "a rollout needs a look",
 }
 
 
