@@ -56,7 +56,7 @@ def layouts(item: WorkItem, *, replay: bool = False) -> dict[Place, Layout]:
     for share in shares_of(item, replay=replay):
         if share.spec.metric not in RATES:
             metrics.setdefault(place_of(share), set()).add(share.spec.metric)
-            roles.setdefault(place_of(share), set()).add(share.role)
+            roles.setdefault(place_of(share), set()).add("optional" if share.spec.dry_run else share.role)
     found = {
         place: _layout(place, mine, boundaries if roles[place] - {"display"} else ()) for place, mine in metrics.items()
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from serinus.evidence import Stream, WorkItem
 from serinus.guards import HOLDING, CellSpec, Metric, Role
@@ -27,7 +27,12 @@ class Share:
 
     @property
     def weight(self) -> float:
-        return self.spec.weight * self.part if self.decides else 0.0
+        return self.carried if self.decides else 0.0
+
+    @property
+    def carried(self) -> float:
+        """The weight that its evidence shows: of a guard in dry run, which decides nothing, what it would have."""
+        return self.spec.weight * self.part if self.decides or self.spec.dry_run else 0.0
 
 
 def shares_of(item: WorkItem, *, replay: bool = False) -> tuple[Share, ...]:
@@ -37,12 +42,19 @@ def shares_of(item: WorkItem, *, replay: bool = False) -> tuple[Share, ...]:
     Where a task's labels depend on what was shown, only the canary's say what the candidate would have got: they carry
     the whole weight, and paired cells hold at most. What needs no label is looked at where both scored a request."""
     paired: Stream = "replay" if replay else "shadow"
-    shares = [share for spec in item.sla.cells() for share in _shares(item, spec, paired)]
+    shares = [_rehearsed(share) for spec in item.sla.cells() for share in _shares(item, spec, paired)]
     if not replay:
         return tuple(shares)
     kept = [share for share in shares if share.stream == "replay"]
     whole = sum(share.weight for share in kept)
     return tuple(Share(s.spec, s.stream, s.role, s.part / whole if s.decides and whole else s.part) for s in kept)
+
+
+def _rehearsed(share: Share) -> Share:
+    """A guard in dry run is judged like any other, and only shown."""
+    if not share.spec.dry_run:
+        return share
+    return replace(share, role="display", part=share.part if share.decides else 0.0)
 
 
 def _shares(item: WorkItem, spec: CellSpec, paired: Stream) -> list[Share]:

@@ -177,7 +177,7 @@ def _cell(share: Share, **values: object) -> CellEvidence:
         "slice": share.spec.slice,
         "metric": share.spec.metric,
         "role": share.role,
-        "weight": share.weight,
+        "weight": share.carried,
         "margin": margin_of(share.spec),
         "verdict": "inconclusive",
         "horizon": share.spec.horizon,
