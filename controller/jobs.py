@@ -11,6 +11,7 @@ from sqlalchemy import and_, case, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from controller.database import upsert
+from controller.paging import Key, Page, Paging, page_of
 from controller.tables import JobRow
 from serinus.erasure import without_entity
 from serinus.errors import BadInput, IllegalMove, NotFound, Overloaded
@@ -167,13 +168,18 @@ def job_row(session: Session, job_id: str) -> JobRow:
     return row
 
 
-def list_jobs(session: Session, model: str | None, kind: JobKind | None, limit: int) -> list[Job]:
+def list_jobs(session: Session, model: str | None, kind: JobKind | None, paging: Paging) -> Page[Job]:
     """The newest first, without their parameters and results."""
-    query = select(JobRow).order_by(JobRow.created_at.desc(), JobRow.id).limit(limit)
+    query = select(JobRow)
     for column, wanted in ((JobRow.model, model), (JobRow.kind, kind)):
         if wanted is not None:
             query = query.where(column == wanted)
-    return [as_job(row).model_copy(update={"params": {}, "result": None}) for row in session.scalars(query)]
+    keys = [Key(JobRow.created_at, falling=True), Key(JobRow.id)]
+    return page_of(session, query, keys, paging, _line)
+
+
+def _line(row: JobRow) -> Job:
+    return as_job(row).model_copy(update={"params": {}, "result": None})
 
 
 def shown(row: JobRow) -> Job:

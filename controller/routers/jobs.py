@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 
 from controller.audit import audit
 from controller.job_params import filled
 from controller.jobs import cancel, job_row, list_jobs, queue, shown
+from controller.paging import Page, Paged
 from controller.services import Engineering, Used, Viewing
 from serinus.erasure import without_entity
 from serinus.errors import BadInput, NotAllowed
@@ -48,13 +47,13 @@ def ask(body: JobAsk, services: Used, caller: Engineering) -> Job:
 def list_all(
     services: Used,
     _caller: Viewing,
+    paged: Paged,
     model: Name | None = None,
     kind: JobKind | None = None,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-) -> list[Job]:
+) -> Page[Job]:
     """Jobs, the newest first, without parameters and results."""
     with services.db.read() as session:
-        return list_jobs(session, model, kind, limit)
+        return list_jobs(session, model, kind, paged)
 
 
 @router.get("/{job_id}")

@@ -6,6 +6,7 @@ from fastapi import APIRouter
 from sqlalchemy import select
 
 from controller.advance import promote_now
+from controller.paging import Key, Page, Paged, page_of
 from controller.registry import put_model
 from controller.rollouts import Ask
 from controller.routes import publish
@@ -33,9 +34,10 @@ def put(model: Name, body: ModelBody, services: Used, _caller: Engineering) -> M
 
 
 @router.get("")
-def list_models(services: Used, _caller: Viewing) -> list[ModelView]:
+def list_models(services: Used, _caller: Viewing, paged: Paged) -> Page[ModelView]:
+    """Models, by name."""
     with services.db.read() as session:
-        return [model_view(session, row) for row in session.scalars(select(Model).order_by(Model.name))]
+        return page_of(session, select(Model), [Key(Model.name)], paged, lambda row: model_view(session, row))
 
 
 @router.get("/{model}")
@@ -54,7 +56,7 @@ def health(model: Name, services: Used, _caller: Viewing) -> HealthView:
 @router.post("/{model}/promote")
 def promote(model: Name, body: PromoteBody, services: Used, caller: Operating) -> ModelView:
     """Make a version stable at once: the first one (`initial`), or as an override, which needs a reason."""
-    ask = Ask("promote", body.reason, body.actor or caller.name)
+    ask = Ask("promote", body.reason, body.actor or caller.name, caller.name)
     with services.db.write() as session:
         promote_now(
             session, model, body.version, services.store.uri, ask=ask, initial=body.initial, now=services.clock()

@@ -8,16 +8,19 @@ from fastapi import APIRouter, Query
 from sqlalchemy import select
 
 from controller.advance import advance, start
+from controller.paging import Key, Page, Paged, page_of
+from controller.permits import must_be
 from controller.rollouts import Ask
 from controller.rows import latest_evidence, model_of, rollout_row
-from controller.services import Engineering, Operating, Used, Viewing
+from controller.services import Engineering, Used, Viewing
 from controller.tables import EvidenceRow, RolloutRow
 from controller.views import rollout_view
 from controller.words import CommandBody, EvidencePage, StartBody
 from serinus.errors import NotFound
 from serinus.evidence import Evidence
-from serinus.rollouts import RolloutView
+from serinus.rollouts import ENDS, RolloutView
 from serinus.tasks import Name
+from serinus.transitions import TRANSITIONS, WHO, Transition
 
 __all__ = ["router"]
 
@@ -26,25 +29,38 @@ router = APIRouter(prefix="/v1", tags=["rollouts"])
 
 @router.post("/models/{model}/rollouts", status_code=201)
 def begin(model: Name, body: StartBody, services: Used, caller: Engineering) -> RolloutView:
-    """Roll out a version against the stable one. One rollout of a model is active at a time."""
+    """Roll out a version against the stable one. One rollout of a model goes on at a time; `queue` waits for it."""
     now, who = services.clock(), body.actor or caller.name
     with services.db.write() as session:
-        rollout = start(session, model, body.version, body.plan, why=body.reason, actor=who, now=now)
+        rollout = start(
+            session,
+            model,
+            body.version,
+            body.plan,
+            why=body.reason,
+            actor=who,
+            now=now,
+            queue=body.queue,
+            caller=caller.name,
+        )
         return rollout_view(session, rollout_row(session, rollout.id), now)
 
 
 @router.get("/rollouts")
 def list_rollouts(
-    services: Used, _caller: Viewing, model: Name | None = None, limit: Annotated[int, Query(ge=1, le=1000)] = 100
-) -> list[RolloutView]:
-    """Rollouts, of one model or of all, the newest first."""
-    query = select(RolloutRow).order_by(RolloutRow.started_at.desc()).limit(limit)
+    services: Used, _caller: Viewing, paged: Paged, model: Name | None = None, active: bool | None = None
+) -> Page[RolloutView]:
+    """Rollouts, of one model or of all, the newest first. `active`: those that have not ended, queued ones as well."""
+    query = select(RolloutRow)
     if model is not None:
         query = query.where(RolloutRow.model == model)
+    if active is not None:
+        query = query.where(RolloutRow.phase.not_in(ENDS) if active else RolloutRow.phase.in_(ENDS))
     with services.db.read() as session:
         if model is not None:
             model_of(session, model)
-        return [rollout_view(session, row, services.clock()) for row in session.scalars(query)]
+        now, keys = services.clock(), [Key(RolloutRow.started_at, falling=True), Key(RolloutRow.id)]
+        return page_of(session, query, keys, paged, lambda row: rollout_view(session, row, now))
 
 
 @router.get("/rollouts/{rollout_id}")
@@ -54,12 +70,21 @@ def get(rollout_id: str, services: Used, _caller: Viewing) -> RolloutView:
 
 
 @router.post("/rollouts/{rollout_id}/commands")
-def command(rollout_id: str, body: CommandBody, services: Used, caller: Operating) -> RolloutView:
-    """Pause, resume, approve, abort, promote or roll back; 409 with the history when the phase does not allow it."""
-    ask = Ask(body.command, body.reason, body.actor or caller.name)
+def command(rollout_id: str, body: CommandBody, services: Used, caller: Engineering) -> RolloutView:
+    """Pause or abort (engineers), resume, approve, skip, promote or roll back (operators).
+
+    409 with the history when the phase does not allow it."""
+    must_be(caller, WHO[body.command])
+    ask = Ask(body.command, body.reason, body.actor or caller.name, caller.name)
     advance(services.db, rollout_id, services.store.uri, services.clock(), ask=ask)
     with services.db.read() as session:
         return rollout_view(session, rollout_row(session, rollout_id), services.clock())
+
+
+@router.get("/transitions")
+def transitions(_caller: Viewing) -> tuple[Transition, ...]:
+    """What may follow what in a rollout, brought about by what, and who may do it."""
+    return TRANSITIONS
 
 
 @router.get("/rollouts/{rollout_id}/evidence")

@@ -8,6 +8,7 @@ from anyio import to_thread
 from fastapi import APIRouter, Request
 from sqlalchemy import select
 
+from controller.paging import Key, Page, Paged, page_of
 from controller.registry import add_version, check_covers
 from controller.rows import model_of
 from controller.services import Engineering, Services, Used, Viewing
@@ -42,20 +43,22 @@ async def push(model: Name, request: Request, services: Used, _caller: Engineeri
 
 
 @router.get("/{model}/versions")
-def list_versions(model: Name, services: Used, _caller: Viewing) -> list[VersionView]:
+def list_versions(model: Name, services: Used, _caller: Viewing, paged: Paged) -> Page[VersionView]:
+    """Versions of a model, the oldest first."""
     with services.db.read() as session:
         model_of(session, model)
-        rows = session.scalars(select(Version).where(Version.model == model).order_by(Version.number))
-        return [
-            VersionView(
-                version=row.number,
-                digest=row.digest,
-                tasks=row.manifest.task_names,
-                provenance=row.manifest.provenance,
-                created_at=row.created_at,
-            )
-            for row in rows
-        ]
+        query = select(Version).where(Version.model == model)
+        return page_of(session, query, [Key(Version.number)], paged, _line)
+
+
+def _line(row: Version) -> VersionView:
+    return VersionView(
+        version=row.number,
+        digest=row.digest,
+        tasks=row.manifest.task_names,
+        provenance=row.manifest.provenance,
+        created_at=row.created_at,
+    )
 
 
 def _must_exist(services: Services, model: str) -> None:

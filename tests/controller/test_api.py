@@ -192,7 +192,7 @@ def test_a_pushed_package_is_numbered_and_pushed_again_is_the_same(push: Any, ap
     assert [answer.status_code for answer in (first, again, second)] == [201, 201, 201]
     assert first.json() == {**again.json(), "created": True}
     assert (again.json()["created"], second.json()["version"]) == (False, 2)
-    listed = api.get("/v1/models/ads/versions").json()
+    listed = api.get("/v1/models/ads/versions").json()["items"]
     assert [(row["version"], row["tasks"], row["provenance"]) for row in listed] == [
         (1, ["click"], {"note": "a"}),
         (2, ["click"], {"note": "b"}),
@@ -216,7 +216,7 @@ def test_a_package_that_is_refused_leaves_nothing(
     assert (answer.status_code, answer.json()["title"]) == (422, "InvalidPackage")
     words = {"altered": "altered", "missing": "missing", "nan": "NaN", "task": "'click'", "unknown kind": "kind"}
     assert words[fault].lower() in answer.json()["detail"].lower()
-    assert api.get("/v1/models/ads/versions").json() == []
+    assert api.get("/v1/models/ads/versions").json() == {"items": [], "next": None}
     assert [path.name for path in services.store.root.rglob("*")] == [".incoming"]
 
 
@@ -279,7 +279,7 @@ def test_a_rollout_goes_from_push_to_done_over_the_api(push: Any, api: httpx.Cli
     late = api.post(f"/v1/rollouts/{rollout}/commands", json={"command": "abort"})
     assert (late.status_code, late.json()["title"]) == (409, "IllegalMove")
     assert "every live replica holds the candidate" in late.json()["detail"]
-    assert [row["id"] for row in api.get("/v1/rollouts?model=ads").json()] == [rollout]
+    assert [row["id"] for row in api.get("/v1/rollouts?model=ads").json()["items"]] == [rollout]
 
 
 def test_commands_are_obeyed_at_once_and_infinity_can_be_shown(push: Any, api: httpx.Client, make: Any) -> None:
@@ -368,7 +368,7 @@ def test_jobs_are_asked_for_by_admins_and_done_by_monitors(push: Any, api: httpx
     report["jobs"] = [{"id": taken["id"], "state": "done", "progress": 1.0, "result": {"answer": 42}}]
     assert api.post("/v1/monitor/exchange", json=report, headers=monitor).json()["jobs"] == []
     assert api.get(where).json()["result"] == {"answer": 42}
-    (listed,) = api.get("/v1/jobs", params={"model": "ads", "kind": "plan"}).json()
+    (listed,) = api.get("/v1/jobs", params={"model": "ads", "kind": "plan"}).json()["items"]
     assert (listed["state"], listed["result"], listed["params"]) == ("done", None, {})
     assert api.post(f"{where}/cancel").status_code == 409
 
