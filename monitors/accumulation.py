@@ -156,8 +156,9 @@ class Accumulation:
         if not cells or not any(len(rows) for rows in sides):
             return
         if not self._numbers(waits[1]):
-            columns = columns_of(*sides, wanted=max(cell.layout.columns for _, cell in cells))
-            _spread(self.item.sla, cells, Batch.of(*sides, columns), Cell.add_sums)
+            rows = Scored.concat([*sides])
+            columns = columns_of(*sides, wanted=max(cell.layout.columns for _, cell in cells), rows=rows)
+            _spread(self.item.sla, cells, Batch.of(*sides, columns, rows), Cell.add_sums)
             if not any(cell.layout.pooled for _, cell in cells):
                 return
         for part, kept in zip(sides, self.waiting.setdefault(waits, ([], [])), strict=True):
@@ -187,9 +188,10 @@ class Accumulation:
         a, b = (Scored.concat(side, len(self.item.sla.slices)) for side in kept)
         numbers = self._numbers(waits[1])
         wanted = max(cell.layout.columns for _, cell in cells) if numbers else P + 1  # else all that is left to add up
-        columns = columns_of(a, b, unit=frame.unit, spread=frame.spread if numbers else 0.0, wanted=max(wanted, P + 1))
+        rows, spread = Scored.concat([a, b]), frame.spread if numbers else 0.0
+        columns = columns_of(a, b, unit=frame.unit, spread=spread, wanted=max(wanted, P + 1), rows=rows)
         second = frame.a if waits[2] == "unlabelled" else frame.b  # two distributions are compared in the same bins
-        batch = Batch.of(a, b, columns).with_bins(np.concatenate([frame.a.of(a.p), second.of(b.p)]))
+        batch = Batch.of(a, b, columns, rows).with_bins(np.concatenate([frame.a.of(a.p), second.of(b.p)]))
         if numbers:
             _spread(self.item.sla, cells, batch, Cell.add_sums)
         _spread(self.item.sla, cells, batch, Cell.add_scores)

@@ -15,7 +15,7 @@ from monitors.accumulators import Cell
 from monitors.bins import coarser
 from monitors.groupings import BLOCK_WIDTHS_MS, N, P
 from monitors.restarts import segments_of
-from monitors.summands import Batch
+from monitors.summands import USERS_OVERALL, Batch
 from monitors.tally import Lots, folded
 from serinus.sla import Sla
 
@@ -29,16 +29,13 @@ MANY = 4_096
 @dataclass(frozen=True, slots=True)
 class _Column:
     """Cells whose rows one number a row tells apart: `slot` is the place of a row's cell in `cells`, -1: none of them;
-    `segment`: of event time, that all the rows are in. `batch`: the rows."""
+    `segment`: of event time, that all the rows are in. `batch`, `lots`: the rows."""
 
     cells: list[Cell]
     slot: Ints
     segment: int
     batch: Batch
-
-    def lots(self, users: int) -> Lots:
-        rows = self.batch
-        return Lots.of(rows.side, rows.user % users, users, rows.event_ms // BLOCK_WIDTHS_MS[0])
+    lots: Lots
 
 
 def enter_sums(sla: Sla, cells: Iterable[tuple[str, Cell]], batch: Batch) -> None:
@@ -46,7 +43,7 @@ def enter_sums(sla: Sla, cells: Iterable[tuple[str, Cell]], batch: Batch) -> Non
     for column in _columns(sla, cells, batch):
         users = max(cell.users.groups for cell in column.cells)
         wide = max(cell.layout.columns for cell in column.cells)
-        lots = column.lots(users)
+        lots = column.lots.grouped(users)
         by_user, by_block = lots.sums(column.slot, len(column.cells), column.batch.columns[:wide].T)
         for at, cell in enumerate(column.cells):
             held = by_block[at, :, N].any(axis=0)
@@ -65,7 +62,7 @@ def enter_scores(sla: Sla, cells: Iterable[tuple[str, Cell]], batch: Batch) -> N
         users = max(cell.users.groups for cell in column.cells)
         width = max(max(cell.layout.bins, cell.layout.pooled) for cell in column.cells) or 1
         bins = coarser(column.batch.bins, width)
-        lots, slots = column.lots(users), len(column.cells)
+        lots, slots = column.lots.grouped(users), len(column.cells)
         by_user, by_block = lots.counts(column.slot, slots, column.batch.label, bins, width)
         curve = _curve(column, bins, width) if any(cell.layout.curve for cell in column.cells) else None
         for at, cell in enumerate(column.cells):
@@ -95,14 +92,21 @@ def _columns(sla: Sla, cells: Iterable[tuple[str, Cell]], batch: Batch) -> Itera
         name, _, value = where.partition("=")
         column, at = (-1, 0) if where == "overall" else (names.index(name), lists[name].index(value))
         found.setdefault((column, cell.layout.boundaries), []).append((at, cell))
+    parts: dict[tuple[int, ...], list[tuple[int, Batch, Lots]]] = {}
     for (column, boundaries), placed in found.items():
         last = max(at for at, _ in placed)
         slot_of = np.full(last + 2, -1, np.int64)  # its last entry: of place -1, and of all others
         slot_of[[at for at, _ in placed]] = np.arange(len(placed))
-        for segment, part in _segments(batch, boundaries):
+        if boundaries not in parts:
+            parts[boundaries] = [(segment, part, _lots(part)) for segment, part in _segments(batch, boundaries)]
+        for segment, part, lots in parts[boundaries]:
             place = np.zeros(len(part), np.int64) if column < 0 else part.slices[:, column]
             slot = slot_of[np.minimum(place, len(slot_of) - 1)]
-            yield _Column([cell for _, cell in placed], slot, segment, part)
+            yield _Column([cell for _, cell in placed], slot, segment, part, lots)
+
+
+def _lots(rows: Batch) -> Lots:
+    return Lots.of(rows.side, rows.user, USERS_OVERALL, rows.event_ms // BLOCK_WIDTHS_MS[0])
 
 
 def _segments(batch: Batch, boundaries: tuple[int, ...]) -> list[tuple[int, Batch]]:

@@ -8,7 +8,7 @@ adding is exact and the order of rows, files and shards cannot show in the last 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,13 +41,12 @@ def tally(table: Counts, flat: Ints) -> None:
         np.add.at(table.reshape(-1), flat, np.uint32(1))
 
 
-def concordant(hist: NDArray[np.generic]) -> Floats:
+def concordant(hist: NDArray[Any]) -> Floats:
     """Pairs in which the positive has the higher score, ties half: shape (..., 2, 2, G, K) -> (..., 2, G)."""
-    negatives, positives = hist[..., 0, :, :].astype(np.float64), hist[..., 1, :, :].astype(np.float64)
-    below = negatives.cumsum(axis=-1)
-    below -= negatives / 2
-    below *= positives
-    return np.asarray(below.sum(axis=-1))
+    negatives, positives = hist[..., 0, :, :], hist[..., 1, :, :]
+    below = negatives.cumsum(axis=-1, dtype=np.float64)
+    ties = np.einsum("...k,...k->...", negatives, positives, dtype=np.float64)  # whole numbers: sums are exact
+    return np.asarray(np.einsum("...k,...k->...", below, positives) - ties / 2)
 
 
 @dataclass(slots=True)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from monitors.columns import CANARY, NO_LABELS, SHADOW, Labels, Words
 from monitors.outcomes import Outcomes
-from monitors.predictions import Predictions
+from monitors.predictions import Common, Predictions
 from monitors.prepared import Prepared
 from monitors.rows import Exposed, Scored, Tick
 from serinus.evidence import Stream, WorkItem
@@ -119,8 +119,8 @@ def join_answers(item: WorkItem, predictions: Predictions, words: Words) -> Answ
             unknown = np.full(rows.keys, np.nan)
             for stream, pair in zip(STREAMS, (rows.paired(at), rows.arms(at)), strict=True):
                 unlabelled[stream, task], _ = rows.sides(spec.kind, pair, unknown, paired=stream == "shadow")
-    live = predictions.take_rows(predictions.common.arm != SHADOW)
-    return Answers(exposed, unlabelled, {"answers": live.answers, **_recorded(live)})
+    live = predictions.common.take(predictions.common.arm != SHADOW)
+    return Answers(exposed, unlabelled, {"answers": live.distinct, **_recorded(live)})
 
 
 def join_exposed(item: WorkItem, predictions: Predictions, words: Words) -> dict[str, Exposed]:
@@ -184,13 +184,12 @@ def _exposed(rows: Prepared, at: Ints) -> Exposed:
     return Exposed(all_.common.entity[row], minute, canary, failed, places, slow if limit_ms is not None else slow[:0])
 
 
-def _recorded(live: Predictions) -> dict[str, int]:
+def _recorded(live: Common) -> dict[str, int]:
     """Answers by the share of entities that was recorded, where that was not all; by the most frequent shares."""
-    recorded = live.common.recorded
-    if (recorded == 1).all():
+    if (live.recorded == 1).all():
         return {}
-    shares = np.unique(recorded)
-    counts = {f"answers_at_share:{share:.4g}": live.take_rows(recorded == share).answers for share in shares.tolist()}
+    shares = np.unique(live.recorded)
+    counts = {f"answers_at_share:{share:.4g}": live.take(live.recorded == share).distinct for share in shares.tolist()}
     most = sorted(counts.items(), key=lambda each: (-each[1], each[0]))
     rest = sum(count for _, count in most[MOST_SHARES:])
     return {**dict(most[:MOST_SHARES]), **({"answers_at_share:other": rest} if rest else {})}

@@ -46,6 +46,11 @@ class Common:
         """Event time (Unix ms), from the id."""
         return (self.high >> np.uint64(16)).view(np.int64)
 
+    @property
+    def distinct(self) -> int:
+        """How many there are, each once, however often it came."""
+        return numbered(self.high, self.low, self.index)[0]
+
     def take(self, which: Mask | Ints) -> Common:
         return Common(*(getattr(self, name)[which] for name in BY_ROW))
 
@@ -151,9 +156,7 @@ class Predictions:
     @property
     def answers(self) -> int:
         """How many rows were answered: each once, however many tasks it has and often it came; no shadow answers."""
-        rows = self.common
-        mine = rows.arm != SHADOW
-        return numbered(rows.high[mine], rows.low[mine], rows.index[mine])[0]
+        return self.common.take(self.common.arm != SHADOW).distinct
 
     def take(self, which: Mask | Ints) -> Predictions:
         """Scores by a mask, or by place."""

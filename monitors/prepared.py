@@ -37,6 +37,7 @@ class Prepared:
     answered: Mask
     _places: Ints | None = None
     _event_ms: Ints | None = None
+    _compared: bool | None = None
 
     @classmethod
     def of(cls, item: WorkItem, predictions: Predictions, labels: Labels, words: Words) -> Prepared:
@@ -75,6 +76,11 @@ class Prepared:
 
     def meant(self, at: Ints) -> Ints:
         """Those of rows `at` that the canary or the control arm was to answer, by the version that was meant to."""
+        if self._compared is None:
+            arm = self.rows.common.arm
+            self._compared = bool(((arm == CONTROL) | (arm == CANARY)).any())
+        if not self._compared:  # no share of the traffic is: as long as there are shadow copies alone
+            return at[:0]
         arm, version = self.rows.common.arm[self.rows.row[at]], self.rows.version[at]
         control = (arm == CONTROL) & (version == self.item.baseline)
         return np.asarray(at[control | ((arm == CANARY) & (version == self.item.candidate))])
@@ -105,7 +111,7 @@ class Prepared:
         if self._places is None:
             common = self.rows.common
             self._places = places_of(common.slices, common.entity, self.item.sla, self.words)
-        return np.asarray(self._places[self.rows.row[at]])
+        return np.take(self._places, self.rows.row[at], axis=0)
 
     def _chosen(self, at: Ints) -> Ints:
         """One of rows `at` for each key, shape (keys,), -1 where there is none; which one, its content says."""

@@ -47,6 +47,8 @@ class Scored:
     def concat(cls, parts: list[Scored], slices: int = 0) -> Scored:
         if not parts:
             return cls.empty(slices)
+        if len(parts) == 1:
+            return parts[0]
         return cls(
             np.concatenate([part.event_ms for part in parts]),
             np.concatenate([part.entity for part in parts]),

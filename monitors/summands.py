@@ -41,9 +41,9 @@ class Batch:
         return len(self.side)
 
     @classmethod
-    def of(cls, a: Scored, b: Scored, columns: Floats) -> Batch:
-        """`columns`: of `columns_of`, both sides, as many as the cells have."""
-        rows = Scored.concat([a, b])
+    def of(cls, a: Scored, b: Scored, columns: Floats, rows: Scored | None = None) -> Batch:
+        """`columns`: of `columns_of`, both sides, as many as the cells have; `rows`: both sides, if at hand."""
+        rows = Scored.concat([a, b]) if rows is None else rows
         side = np.repeat(np.arange(2), [len(a), len(b)])
         user = (rows.entity % np.uint64(USERS_OVERALL)).astype(np.int64)
         label = (rows.y > 0).astype(np.int64)
@@ -58,13 +58,21 @@ class Batch:
         return Batch(*parts, bins, self.slices[which], self.entity[which])
 
 
-def columns_of(a: Scored, b: Scored, *, unit: float = 1.0, spread: float = 0.0, wanted: int = COLUMNS) -> Floats:
+def columns_of(
+    a: Scored,
+    b: Scored,
+    *,
+    unit: float = 1.0,
+    spread: float = 0.0,
+    wanted: int = COLUMNS,
+    rows: Scored | None = None,
+) -> Floats:
     """Rows, y, p, losses (nats; p kept 1e-7 from 0 and 1) and squared differences, both sides: the first `wanted` of
     them, shape (wanted, n).
 
     A y that is not known counts 0, and so does its loss. `spread`: 0: probabilities, whose differences are of logits;
     else numbers: y and p in `unit`, losses in its square, differences in `spread`. Differences only of paired rows."""
-    rows = Scored.concat([a, b])
+    rows = Scored.concat([a, b]) if rows is None else rows
     known = np.isfinite(rows.y)
     y = np.where(known, rows.y, 0.0)
     p = rows.p

@@ -8,7 +8,7 @@ counted together as long as a tick has few blocks, and summed apart afterwards.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +44,10 @@ class Lots:
         place = np.zeros(int(blocks[-1]) + 1, np.int64)
         place[blocks] = np.arange(len(blocks))
         return cls(side, user, users, place[block - first], blocks + first)
+
+    def grouped(self, users: int) -> Lots:
+        """The same with fewer groups of users, a divisor of those that there are."""
+        return self if users == self.users else replace(self, user=self.user % users, users=users)
 
     def sums(self, slot: Ints, slots: int, columns: Floats) -> tuple[Floats, Floats]:
         """Sums of columns by slot, side and user, shape (slots, 2, c, users), and by block, (slots, 2, c, blocks).
