@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from controller.rows import lock_model
-from controller.tables import Alias, AliasMove, Model, Version
+from controller.slas import add_sla
+from controller.tables import Alias, AliasMove, Model, Version, VersionCardRow
+from serinus.diff import Measured
 from serinus.errors import InvalidPackage, InvalidSla, NotFound
 from serinus.package import Manifest
 from serinus.sla import Sla
@@ -24,26 +28,48 @@ __all__ = [
 ]
 
 
-def put_model(session: Session, sla: Sla, pool: str, now: float) -> Model:
-    """Create the model or give it this SLA and pool. Raises InvalidSla when its stable version lacks a task."""
+def put_model(
+    session: Session,
+    sla: Sla,
+    pool: str,
+    now: float,
+    *,
+    signed_by: tuple[str, ...] | None = None,
+    reason: str = "",
+    actor: str = "",
+) -> Model:
+    """Create the model, or give it this SLA and pool. A model that was deleted begins anew, its numbers go on.
+
+    `signed_by`: None leaves that rule as it is. Raises InvalidSla when its stable version lacks a task."""
     if session.get(Model, sla.model) is None:
-        model = Model(name=sla.model, pool=pool, sla=sla, watermark_ms=None, warm=None, created_at=now)
-        session.add(model)
+        fresh = {"watermark_ms": None, "warm": None, "deleted_at": None, "created_at": now}
+        session.add(Model(name=sla.model, pool=pool, sla=sla, signed_by=signed_by or (), **fresh))
         session.flush()
-        return model
-    model = lock_model(session, sla.model)
-    stable = alias_of(session, sla.model, "stable")
-    if stable is not None:
-        lacks = _lacking(sla, version_of(session, sla.model, stable).manifest)
-        if lacks:
-            raise InvalidSla(f"tasks.{lacks[0]}: the stable version, {stable}, has no such task")
-        if others := _of_another_kind(sla, version_of(session, sla.model, stable).manifest):
-            task, said, kind = others[0]
-            raise InvalidSla(f"tasks.{task}.kind: it is {said}, but {kind} in the stable version, {stable}")
+        add_sla(session, sla, reason=reason, actor=actor, now=now)
+        return lock_model(session, sla.model)
+    model = session.scalars(select(Model).where(Model.name == sla.model).with_for_update()).one()
+    if model.deleted_at is not None:
+        model.deleted_at, model.signed_by, model.watermark_ms = None, (), None
+    _check_stable(session, sla)
     if model.sla != sla:
         model.sla = sla
+        add_sla(session, sla, reason=reason, actor=actor, now=now)
     model.pool = pool
+    if signed_by is not None:
+        model.signed_by = signed_by
     return model
+
+
+def _check_stable(session: Session, sla: Sla) -> None:
+    stable = alias_of(session, sla.model, "stable")
+    if stable is None:
+        return
+    manifest = version_of(session, sla.model, stable).manifest
+    if lacks := _lacking(sla, manifest):
+        raise InvalidSla(f"tasks.{lacks[0]}: the stable version, {stable}, has no such task")
+    if others := _of_another_kind(sla, manifest):
+        task, said, kind = others[0]
+        raise InvalidSla(f"tasks.{task}.kind: it is {said}, but {kind} in the stable version, {stable}")
 
 
 def check_covers(sla: Sla, manifest: Manifest) -> None:
@@ -87,22 +113,38 @@ def _of_another_kind(sla: Sla, manifest: Manifest) -> list[tuple[str, TaskKind, 
     return [(name, task.kind, kinds[name]) for name, task in sorted(sla.tasks.items()) if task.kind != kinds[name]]
 
 
-def add_version(session: Session, name: str, digest: str, manifest: Manifest, now: float) -> tuple[int, bool]:
-    """(number, created). The same digest again is the same version. Raises NotFound, InvalidPackage."""
+def add_version(
+    session: Session,
+    name: str,
+    digest: str,
+    manifest: Manifest,
+    now: float,
+    *,
+    actor: str = "",
+    measured: Measured | None = None,
+    imported: dict[str, Any] | None = None,
+) -> tuple[int, bool]:
+    """(number, created). The same digest again is the same version; one that was deleted is there again.
+
+    Raises NotFound, InvalidPackage."""
     model = lock_model(session, name)
     check_covers(model.sla, manifest)
-    query = select(Version.number).where(Version.model == name, Version.digest == digest)
-    if (known := session.scalar(query)) is not None:
-        return known, False
+    query = select(Version).where(Version.model == name, Version.digest == digest)
+    if (known := session.scalars(query).one_or_none()) is not None:
+        back, known.deleted_at = known.deleted_at is not None, None
+        return known.number, back
     number = (session.scalar(select(func.max(Version.number)).where(Version.model == name)) or 0) + 1
-    session.add(Version(model=name, number=number, digest=digest, manifest=manifest, created_at=now))
+    session.add(Version(model=name, number=number, digest=digest, manifest=manifest, created_at=now, deleted_at=None))
+    session.flush()
+    card = {"created_by": actor, "measured": measured, "tags": (), "notes": "", "imported": imported}
+    session.add(VersionCardRow(model=name, number=number, **card))
     return number, True
 
 
 def version_of(session: Session, model: str, number: int) -> Version:
-    """Raises NotFound."""
+    """Raises NotFound, also for a version that was deleted."""
     version = session.get(Version, (model, number))
-    if version is None:
+    if version is None or version.deleted_at is not None:
         raise NotFound(f"model {model!r} has no version {number}")
     return version
 

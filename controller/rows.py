@@ -46,8 +46,9 @@ def save(row: RolloutRow, rollout: Rollout) -> None:
 
 
 def model_of(session: Session, name: str) -> Model:
-    """Raises NotFound."""
-    if (model := session.get(Model, name)) is None:
+    """Raises NotFound, also for a model that was deleted."""
+    model = session.get(Model, name)
+    if model is None or model.deleted_at is not None:
         raise NotFound(f"there is no model {name!r}")
     return model
 
@@ -55,7 +56,7 @@ def model_of(session: Session, name: str) -> Model:
 def lock_model(session: Session, name: str) -> Model:
     """The model, locked: everything that changes a route goes through here first. Raises NotFound."""
     model = session.scalars(select(Model).where(Model.name == name).with_for_update()).one_or_none()
-    if model is None:
+    if model is None or model.deleted_at is not None:
         raise NotFound(f"there is no model {name!r}")
     return model
 

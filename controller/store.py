@@ -1,33 +1,49 @@
-"""The package store: one folder a package, named by its digest, complete or not there at all."""
+"""The package store: each package by its digest, complete or not there at all; and the folder for work on uploads."""
 
 from __future__ import annotations
 
 import fcntl
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from controller.inspection import inspect
+from controller.shelf import shelf_at
+from controller.spool import Spool
 from controller.unpack import unpack
 from serinus.package import Manifest, digest_of
 
-__all__ = ["PackageStore"]
+__all__ = ["PackageStore", "Parcel"]
+
+
+class Parcel(NamedTuple):
+    """A package that was found sound and is not stored yet."""
+
+    folder: Path
+    digest: str
+    manifest: Manifest
 
 
 class PackageStore:
-    """Packages under `root`; uploads are worked on in `root`/.incoming, on the same file system."""
+    """Packages under `where`, a folder or an fsspec URI; uploads are worked on in `incoming`.
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.incoming = root / ".incoming"
+    `incoming`: by default a folder beside the packages; with a URI it must be told, and is of this controller alone."""
+
+    def __init__(self, where: str | Path, incoming: Path | None = None) -> None:
+        """Raises OSError, InvalidPackage for a URI that cannot be used, Unavailable when the store is away."""
+        local = isinstance(where, Path) or "://" not in where
+        self.root = Path(where) if local else Path(incoming or tempfile.gettempdir()).absolute()
+        self.incoming = self.root / ".incoming"
         self.incoming.mkdir(parents=True, exist_ok=True)
+        self.shelf = shelf_at(where, self.incoming)
+        self.spool = Spool(self.root / ".uploads")
 
     def uri(self, digest: str) -> str:
         """fsspec URI of the package's folder."""
-        return (self.root / digest).as_uri()
+        return self.shelf.uri(digest)
 
     @contextmanager
     def workspace(self) -> Iterator[Path]:
@@ -40,36 +56,34 @@ class PackageStore:
         finally:
             shutil.rmtree(work, ignore_errors=True)
 
-    def add(self, work: Path, accept: Callable[[Manifest], None]) -> tuple[str, Manifest]:
-        """Check the tar `work`/upload.tar and store its package: (digest, manifest). The same package again is fine.
+    def examine(self, work: Path, accept: Callable[[Manifest], None]) -> Parcel:
+        """Unpack and inspect the tar `work`/upload.tar. `accept` may refuse the manifest by raising.
 
-        `accept` may refuse the manifest by raising. Raises InvalidPackage or TooLarge; then nothing is stored."""
+        Raises InvalidPackage or TooLarge."""
         folder = work / "package"
         folder.mkdir()
         unpack(work / "upload.tar", folder)
+        return self.examine_folder(folder, accept)
+
+    def examine_folder(self, folder: Path, accept: Callable[[Manifest], None]) -> Parcel:
+        """Inspect what is unpacked already. Raises InvalidPackage."""
         manifest = inspect(folder)
         accept(manifest)
-        digest = digest_of(folder)
-        final = self.root / digest
-        try:
-            folder.rename(final)
-        except OSError:
-            if not final.is_dir():  # else: it is there already, and by its digest the same
-                raise
-        _sync(self.root)
-        return digest, manifest
+        return Parcel(folder, digest_of(folder), manifest)
+
+    def keep(self, parcel: Parcel) -> None:
+        """Store it, whole or not at all. Its folder may be gone afterwards. The same package again is fine."""
+        self.shelf.keep(parcel.folder, parcel.digest)
+
+    def add(self, work: Path, accept: Callable[[Manifest], None]) -> tuple[str, Manifest]:
+        """Check the tar `work`/upload.tar and store its package: (digest, manifest)."""
+        parcel = self.examine(work, accept)
+        self.keep(parcel)
+        return parcel.digest, parcel.manifest
 
     def sweep(self) -> None:
-        """Remove what uploads of killed processes left behind."""
+        """Remove what uploads of killed processes left behind; uploads in pieces stay, to be gone on with."""
         for work in self.incoming.iterdir():
             with suppress(OSError), (work / "lock").open("w") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # held: its upload is still going on
                 shutil.rmtree(work, ignore_errors=True)
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
