@@ -9,6 +9,7 @@ from sqlalchemy import UniqueConstraint as Unique
 from sqlalchemy.orm import Mapped, mapped_column
 
 from controller.base import AsJson, Base
+from controller.console.tables import ConsoleCode, ConsoleSession
 from controller.registry_tables import KeyRow, PackageRow, SignatureRow, SlaRow, UploadRow, VersionCardRow
 from serinus.evidence import Evidence, HealthAlert
 from serinus.notices import Notice
@@ -23,6 +24,8 @@ __all__ = [
     "AliasMove",
     "AuditRow",
     "Base",
+    "ConsoleCode",
+    "ConsoleSession",
     "Delivery",
     "EvidenceRow",
     "JobRow",
