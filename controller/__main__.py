@@ -12,11 +12,12 @@ import sys
 import uvicorn
 
 from controller.api import create_app
-from controller.auth import ensure_tokens, require_tokens
+from controller.auth import require_tokens
 from controller.database import Database
 from controller.services import Services
 from controller.settings import Settings
 from controller.store import PackageStore
+from controller.tokens import ensure_tokens
 from serinus.errors import SerinusError, Unavailable
 
 __all__ = ["main"]
@@ -36,6 +37,7 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self.services.bell.close()
+        self.services.events.close()
         await super().shutdown(sockets)
 
 
@@ -81,7 +83,7 @@ def _services(settings: Settings) -> Services:
         ensure_tokens(db, settings.tokens_file)
     require_tokens(db, settings.loopback)
     try:
-        store = PackageStore(settings.packages)
+        store = PackageStore(settings.packages, settings.incoming)
     except OSError as error:
         raise Unavailable(
             f"the package store {settings.packages} cannot be used: {error}", "check the folder"

@@ -6,9 +6,11 @@ import hashlib
 import json
 from typing import Any
 
+from pydantic import TypeAdapter
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
+from controller.database import wakes
 from controller.tables import AuditRow
 
 __all__ = ["GENESIS", "audit", "seal"]
@@ -24,6 +26,7 @@ def audit(session: Session, *, actor: str, action: str, subject: str, detail: di
 
     `action`: a word with a dot, `version.push`. `subject`: what it was done to, `models/ads/versions/3`. `detail`: what
     a reader needs to understand it later; never a token, a key or a request's features. `now`: Unix seconds."""
+    detail = TypeAdapter(dict[str, Any]).validate_json(TypeAdapter(dict[str, Any]).dump_json(detail))  # as it is read
     if session.get_bind().dialect.name == "postgresql":
         session.execute(text("select pg_advisory_xact_lock(:key)"), {"key": AUDIT_LOCK})
     last = session.scalars(select(AuditRow).order_by(AuditRow.number.desc()).limit(1)).one_or_none()
@@ -31,6 +34,7 @@ def audit(session: Session, *, actor: str, action: str, subject: str, detail: di
     told = {"number": number, "at": now, "actor": actor, "action": action, "subject": subject, "detail": detail}
     session.add(AuditRow(**told, seal=seal(before, told)))
     session.flush()
+    wakes(session, "audit")
 
 
 def seal(before: str, told: dict[str, Any]) -> str:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, TypeAdapter, ValidationError
-from sqlalchemy import delete, func, select
+from pydantic import Field
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from controller.database import Database
@@ -16,7 +15,7 @@ from controller.tables import Token
 from serinus.errors import BadInput, NotAllowed, Unauthenticated
 from serinus.tasks import Word
 
-__all__ = ["PEOPLE", "Caller", "Role", "authenticate", "ensure_tokens", "require_tokens"]
+__all__ = ["PEOPLE", "Caller", "Role", "authenticate", "bearer_sha256", "require_tokens"]
 
 Role = Literal["viewer", "engineer", "operator", "admin", "replica", "monitor"]
 PEOPLE: tuple[Role, ...] = ("viewer", "engineer", "operator", "admin")
@@ -24,36 +23,12 @@ PEOPLE: tuple[Role, ...] = ("viewer", "engineer", "operator", "admin")
 BEARER = re.compile(r"Bearer +([\x21-\x7e]{1,512}) *", re.IGNORECASE)
 
 
-class KnownToken(Word):
-    name: Annotated[str, Field(min_length=1, max_length=128)]
-    role: Role
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-
-
 class Caller(Word):
     """Who sent a request."""
 
-    name: str
+    name: Annotated[str, Field(description="Name of the token; `anybody` while no token is known.")]
     role: Role
-
-
-def ensure_tokens(db: Database, path: Path) -> None:
-    """Make the tokens of the file, a JSON list of {"name", "role", "sha256"}, the ones that are known.
-
-    A token that is no longer in the file is no longer good. Raises BadInput when the file is not such a list."""
-    try:
-        tokens = TypeAdapter(list[KnownToken]).validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
-        raise BadInput(
-            f'SERINUS_TOKENS_FILE {path}: expected JSON [{{"name", "role", "sha256"}}]: {str(error).splitlines()[0]}'
-        ) from error
-    if not tokens:
-        raise BadInput(f"SERINUS_TOKENS_FILE {path} lists no token", "list one at least, or do not set the variable")
-    if len({token.name for token in tokens}) < len(tokens) or len({token.sha256 for token in tokens}) < len(tokens):
-        raise BadInput(f"SERINUS_TOKENS_FILE {path}: a name or a token is in it twice")
-    with db.write() as session:
-        session.execute(delete(Token))
-        session.add_all(Token(name=token.name, role=token.role, sha256=token.sha256) for token in tokens)
+    expires_at: Annotated[float | None, Field(description="When the token ends, Unix seconds; null: never.")] = None
 
 
 def require_tokens(db: Database, loopback: bool) -> None:
@@ -66,20 +41,30 @@ def require_tokens(db: Database, loopback: bool) -> None:
             )
 
 
-def authenticate(session: Session, header: str | None, allowed: frozenset[Role]) -> Caller:
-    """The sender of a request with this Authorization header. An admin may do everything.
+def bearer_sha256(header: str | None) -> str | None:
+    """SHA-256 (hex) of the token in an Authorization header, None when there is none.
+
+    A token is 32 random bytes, which nobody finds by trying; so one round of SHA-256 keeps it as well as a slow hash
+    would, and looking the hash up tells nothing by the time that it takes: whoever guesses does not choose its hash."""
+    match = BEARER.fullmatch(header or "")
+    return hashlib.sha256(match[1].encode()).hexdigest() if match else None
+
+
+def authenticate(session: Session, header: str | None, allowed: frozenset[Role], now: float) -> Caller:
+    """The sender of a request with this Authorization header. An admin may do everything. `now`: Unix seconds.
 
     While no token is known (only on loopback) everybody is admin. Raises Unauthenticated, NotAllowed."""
-    if not session.scalar(select(func.count()).select_from(Token)):
-        return Caller(name="anybody", role="admin")
-    match = BEARER.fullmatch(header or "")
-    if match is None:
-        raise Unauthenticated("expected the header `Authorization: Bearer TOKEN`")
-    digest = hashlib.sha256(match[1].encode()).hexdigest()
-    token = session.scalars(select(Token).where(Token.sha256 == digest)).one_or_none()
+    digest = bearer_sha256(header)
+    token = None if digest is None else session.scalars(select(Token).where(Token.sha256 == digest)).one_or_none()
     if token is None:
+        if not session.scalar(select(func.count()).select_from(Token)):
+            return Caller(name="anybody", role="admin")
+        if digest is None:
+            raise Unauthenticated("expected the header `Authorization: Bearer TOKEN`")
         raise Unauthenticated("this token is not known, or no longer")
-    caller = Caller.model_validate({"name": token.name, "role": token.role})
+    if token.expires_at is not None and token.expires_at <= now:
+        raise Unauthenticated(f"token {token.name!r} has expired", "ask an admin for a new one (`serinus token`)")
+    caller = Caller.model_validate({"name": token.name, "role": token.role, "expires_at": token.expires_at})
     if caller.role != "admin" and caller.role not in allowed:
         raise NotAllowed(f"token {caller.name!r} has role {caller.role}; this needs {' or '.join(sorted(allowed))}")
     return caller

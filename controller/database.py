@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import uuid
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -16,10 +17,14 @@ from sqlalchemy.orm import DeclarativeBase, Session
 
 from serinus.errors import Unavailable
 
-__all__ = ["Database", "Wake", "upsert", "wakes"]
+__all__ = ["CHANNEL", "Database", "Wake", "upsert", "wakes"]
 
-Wake = Literal["routes", "facts", "notices"]
-"""What a committed transaction tells the rest of the process: a route table, or what decisions rest on, has changed."""
+Wake = Literal["routes", "pool", "facts", "notices", "audit"]
+"""What a committed transaction tells every controller: a route table of a model or a pool, or what decisions about a
+model rest on, has changed; there are notices to send, or entries of the audit log. With a subject: `facts:ads`."""
+CHANNEL = "serinus"
+MOST_TOLD = 7_000
+"""Bytes of a notification; PostgreSQL takes 8,000."""
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 MIGRATION_LOCK = 0x5E51_0005
@@ -45,7 +50,8 @@ class Database:
                 f"the database of SERINUS_DATABASE_URL cannot be used: {error}",
                 "expected sqlite:////PATH or postgresql://USER:PASSWORD@HOST/NAME",
             ) from error
-        self.listeners: dict[Wake, Callable[[], object]] = dict.fromkeys(get_args(Wake), lambda: None)
+        self.origin = uuid.uuid4().hex
+        self.listeners: dict[Wake, Callable[[str], object]] = dict.fromkeys(get_args(Wake), lambda _subject: None)
         if self.sqlite:
             _tame_sqlite(self.engine)
 
@@ -63,8 +69,24 @@ class Database:
         with Session(self.engine, expire_on_commit=False) as session, session.begin():
             session.connection(execution_options={"writes": True})
             yield session
-        for wake in sorted(session.info.get("wakes", ())):
-            self.listeners[wake]()
+            told = sorted(session.info.get("wakes", ()))
+            if told and not self.sqlite:
+                self._notify(session, told)
+        self.tell(told)
+
+    def tell(self, wakes: Iterable[str]) -> None:
+        """Wake the listeners of this process. A subject of "" stands for all."""
+        for wake in wakes:
+            word, _, subject = wake.partition(":")
+            if word in self.listeners:  # another controller may be newer than this one
+                self.listeners[word](subject)
+
+    def _notify(self, session: Session, told: list[str]) -> None:
+        """Let the other controllers know when this is committed."""
+        payload = " ".join([self.origin, *told])
+        if len(payload.encode()) > MOST_TOLD:
+            payload = " ".join([self.origin, *sorted({wake.partition(":")[0] for wake in told})])
+        session.execute(text("select pg_notify(:channel, :payload)"), {"channel": CHANNEL, "payload": payload})
 
     def migrate(self) -> None:
         """Bring the schema to the newest revision; safe when several controllers start at once.
@@ -91,8 +113,8 @@ class Database:
         self.engine.dispose()
 
 
-def wakes(session: Session, *what: Wake) -> None:
-    """Once this transaction is committed, tell the listeners."""
+def wakes(session: Session, *what: str) -> None:
+    """Once this transaction is committed, tell the listeners: a Wake, or one with a subject, `routes:ads`."""
     session.info.setdefault("wakes", set()).update(what)
 
 

@@ -11,9 +11,10 @@ from typing import Annotated
 from anyio import CapacityLimiter
 from fastapi import Depends, Request
 
-from controller.auth import Caller, Role, authenticate
+from controller.auth import Caller, Role
 from controller.bell import Bell
 from controller.database import Database
+from controller.door import Door
 from controller.notify.sender import Sender
 from controller.reconciler import Reconciler
 from controller.store import PackageStore
@@ -34,11 +35,15 @@ class Services:
     pushes: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(2))
     reconciler: Reconciler = field(init=False)
     sender: Sender = field(init=False)
+    door: Door = field(init=False)
+    events: Bell = field(default_factory=Bell)
 
     def __post_init__(self) -> None:
         self.reconciler = Reconciler(self.db, self.store.uri, self.clock, self.bell.ring)
         self.sender = Sender(self.db, self.notify, self.clock)
+        self.door = Door(self.db, self.clock)
         self.db.listeners |= {
+            "audit": self.events.ring,
             "routes": self.bell.ring,
             "facts": self.reconciler.nudge,
             "notices": self.sender.nudge,
@@ -55,8 +60,7 @@ Used = Annotated[Services, Depends(_services)]
 
 def _needs(*roles: Role) -> Callable[[Request, Services], Caller]:
     def check(request: Request, services: Used) -> Caller:
-        with services.db.read() as session:
-            return authenticate(session, request.headers.get("authorization"), frozenset(roles))
+        return services.door.enter(request, frozenset(roles))
 
     return check
 

@@ -34,6 +34,7 @@ __all__ = [
     "Model",
     "Monitor",
     "NoticeRow",
+    "OnceRow",
     "PackageRow",
     "RankingWeights",
     "Replica",
@@ -292,9 +293,34 @@ class Lease(Base):
 
 
 class Token(Base):
-    """A bearer token, by its SHA-256 (hex); the token itself is never stored."""
+    """A bearer token, by its SHA-256 (hex); the token itself is never stored.
+
+    `source`: "file" (the file replaces those at each start) or "api". `last_used_at`: to the minute."""
 
     __tablename__ = "tokens"
     name: Mapped[str] = mapped_column(primary_key=True)
     sha256: Mapped[str] = mapped_column(unique=True)
     role: Mapped[str]
+    source: Mapped[str] = mapped_column(server_default="file")
+    created_by: Mapped[str | None]
+    created_at: Mapped[float | None]
+    expires_at: Mapped[float | None]
+    last_used_at: Mapped[float | None]
+
+
+class OnceRow(Base):
+    """A write that came with an Idempotency-Key. `state`: "open", "carried_out" (it has committed), "answered".
+
+    `scope`: SHA-256 of the token; `request`: of what was asked. `owner` may carry it out until `lease_until`."""
+
+    __tablename__ = "idempotency"
+    scope: Mapped[str] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    request: Mapped[str]
+    owner: Mapped[str]
+    state: Mapped[str]
+    lease_until: Mapped[float]
+    created_at: Mapped[float] = mapped_column(index=True)
+    status: Mapped[int | None]
+    headers: Mapped[dict[str, str] | None] = mapped_column(AsJson(dict[str, str]))
+    body: Mapped[bytes | None]

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import httpx
 from pydantic import BaseModel
 
-from serinus.errors import NotFound, RateLimited, SerinusError, Unavailable, from_problem
+from serinus.errors import NotFound, RateLimited, SerinusError, Stale, Unavailable, from_problem
 
 __all__ = ["LONGEST_WAIT_S", "RETRIES_S", "error_of", "known", "passing", "said", "wait_of"]
 
@@ -56,6 +56,8 @@ def passing(error: Exception) -> bool:
     """Whether the same request may succeed soon. HAProxy answers 404 and 503 for a while when it comes back."""
     if isinstance(error, NotFound):
         return False
+    if isinstance(error, Stale) and error.retry_after_s:  # the same write is still being carried out
+        return True
     return isinstance(error, httpx.TransportError | _NoProblem | RateLimited) or getattr(error, "status", 0) in _PASSING
 
 
