@@ -21,7 +21,7 @@ from monitors.layouts import Place, place_of
 from monitors.metrics import Reading, read
 from monitors.rows import Tick
 from monitors.shares import RATES, Share, shares_of
-from monitors.statefile import digest_of, pack
+from monitors.statefile import Packed, pack, packed
 from monitors.verdicts import (
     by_rows,
     cell_of_rate,
@@ -67,8 +67,8 @@ class Assessor:
     inputs: tuple[InputEvidence, ...] = ()
     holds: tuple[str, ...] = ()
     shares: tuple[Share, ...] = ()
-    settled: bytes = b""
-    """`state_bytes` of the last look."""
+    settled: Packed = field(default_factory=Packed)
+    """The state of the last look, as `state_bytes` has it."""
     _shown: dict[int, CellEvidence] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -168,7 +168,7 @@ class Assessor:
         self, cells: tuple[CellEvidence, ...], e: float, verdict: VerdictName, holds: tuple[str, ...]
     ) -> Evidence:
         counts = {**self.whole.counts, "corrupt_logs": len(self.whole.corrupt)}
-        self.settled = self.state_bytes()
+        self.settled = packed(self.state())
         return Evidence(
             rollout=self.item.rollout,
             model=self.item.model,
@@ -185,31 +185,34 @@ class Assessor:
             counts=dict(sorted(counts.items())),
             holds=holds,
             inputs=self.inputs,
-            state_digest=digest_of(self.settled),
+            state_digest=self.settled.digest,
         )
 
     def _judge(self) -> None:
         """Evaluate the cells whose data changed, all at once."""
         readings: list[tuple[int, Cell, Reading]] = []
-        windows: dict[Place, Windows] = {}
+        by_place: dict[Place, list[int]] = {}
         for at, share in enumerate(self.shares):
             spec = share.spec
             if spec.metric in RATES:
                 counted = self.whole.rates[spec.metric, spec.task, spec.slice]
                 if counted.changed or at not in self._shown:
                     self._shown[at] = cell_of_rate(share, counted, self.item.alpha)
-                continue
-            place = place_of(share)
-            cell = self.whole.cells[place]
-            if not cell.changed and at in self._shown:
-                continue
-            if place not in windows:
-                windows[place] = Windows.of(cell)
-            found = self._reading(share, cell, windows[place])
-            if isinstance(found, Reading):
-                readings.append((at, cell, found))
             else:
-                self._shown[at] = found
+                by_place.setdefault(place_of(share), []).append(at)
+        for place, mine in by_place.items():
+            cell = self.whole.cells[place]
+            fresh = [at for at in mine if cell.changed or at not in self._shown]
+            if not fresh:
+                continue
+            windows = Windows.of(cell)  # many times the cell: of one place at a time
+            for at in fresh:
+                found = self._reading(self.shares[at], cell, windows)
+                if isinstance(found, Reading):
+                    readings.append((at, cell, found))
+                else:
+                    self._shown[at] = found
+        readings.sort(key=lambda each: each[0])
         pairs = [(reading, margin_of(self.shares[at].spec)) for at, _, reading in readings]
         for (at, cell, reading), judged in zip(readings, judge(pairs, self.item.alpha), strict=True):
             kind = self.item.sla.tasks[self.shares[at].spec.task].kind

@@ -15,7 +15,7 @@ import numpy as np
 from monitors.accumulation_state import under
 from monitors.accumulators import State
 from monitors.assess import Assessor
-from monitors.statefile import digest_of, pack, unpack
+from monitors.statefile import digest_of, packed, unpack
 from serinus.evidence import METHOD, WorkItem
 
 FORMAT = 2
@@ -38,11 +38,12 @@ def save(assessor: Assessor, path: Path, inputs: State | None = None, labels: St
     arrays |= {f"assessor/{name}": array for name, array in assessor.state().items()}
     arrays |= {f"inputs/{name}": array for name, array in (inputs or {}).items()}
     arrays |= {f"labels/{name}": array for name, array in (labels or {}).items()}
-    data = pack(arrays)
+    state = packed(arrays, own=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_suffix(".new")
     with fresh.open("wb") as file:
-        file.write(digest_of(data).encode() + b"\n" + data)
+        file.write(state.digest.encode() + b"\n")
+        file.writelines(state.parts)
         file.flush()
         os.fsync(file.fileno())
     fresh.replace(path)

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from monitors.assess import Assessor
-from monitors.statefile import MAX_BYTES, digest_of
+from monitors.statefile import MAX_BYTES, Packed, digest_of
 from serinus.errors import BadInput, NotFound
 from serinus.evidence import Evidence, WorkItem
 
@@ -43,7 +43,7 @@ class Keeper:
     said: Said | None = None
     files: list[Path] = field(default_factory=list)
     passing: Path | None = None
-    held: tuple[Path, WorkItem, bytes] | None = None
+    held: tuple[Path, WorkItem, Packed] | None = None
 
     def __post_init__(self) -> None:
         with suppress(OSError):
@@ -93,11 +93,15 @@ def _names(holds: tuple[str, ...]) -> list[str]:
     return [re.sub(r"[-+0-9.,%]+", "", text) for text in holds]
 
 
-def write_kept(path: Path, item: WorkItem, state: bytes) -> None:
+def write_kept(path: Path, item: WorkItem, state: Packed) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     head = item.model_copy(update={"last_tick_ms": None}).model_dump_json().encode()
     fresh = path.with_suffix(".new")
-    fresh.write_bytes(zlib.compress(head + b"\n" + state, 1))
+    packer = zlib.compressobj(1)
+    with fresh.open("wb") as file:
+        for part in (head, b"\n", *state.parts):
+            file.write(packer.compress(part))
+        file.write(packer.flush())
     fresh.replace(path)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 import struct
+from dataclasses import dataclass
 
 import msgspec
 import numpy as np
@@ -33,9 +34,25 @@ class Entry(msgspec.Struct, array_like=True, frozen=True):
     kept: int
 
 
-def pack(arrays: State) -> bytes:
-    """The bytes of arrays. Raises ValueError at a type that is not known here."""
-    index, parts = [], []
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """The bytes of arrays in parts, never joined: a state may be a third of what a process holds."""
+
+    parts: tuple[bytes | memoryview, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all of them, hex."""
+        found = hashlib.sha256()
+        for part in self.parts:
+            found.update(part)
+        return found.hexdigest()
+
+
+def packed(arrays: State, *, own: bool = True) -> Packed:
+    """The bytes of arrays. `own`: arrays may change afterwards. Raises ValueError at a type that is not known here."""
+    index: list[Entry] = []
+    parts: list[bytes | memoryview] = []
     for name, array in sorted(arrays.items()):
         flat = np.ascontiguousarray(array).reshape(-1)
         kind = flat.dtype.newbyteorder("<").str
@@ -45,13 +62,22 @@ def pack(arrays: State) -> bytes:
         kept = int(np.count_nonzero(there)) if there is not _ALL else len(flat)
         if kept * (4 + flat.itemsize) < flat.nbytes:
             places = np.flatnonzero(there).astype("<u4")
-            parts += [places.tobytes(), flat[places].tobytes()]
+            parts += [_bytes_of(places), _bytes_of(flat[places])]
         else:
             kept = len(flat)
-            parts.append(flat.tobytes())
+            parts.append(flat.tobytes() if own else _bytes_of(flat))
         index.append(Entry(name, kind, list(array.shape), kept))
     head = msgspec.json.encode(index)
-    return b"".join([MAGIC, _LENGTH.pack(len(head)), head, *parts])
+    return Packed((MAGIC, _LENGTH.pack(len(head)), head, *parts))
+
+
+def _bytes_of(array: NDArray[np.generic]) -> memoryview:
+    return array.view(np.uint8).data
+
+
+def pack(arrays: State) -> bytes:
+    """The bytes of arrays, as one. Raises like `packed`."""
+    return b"".join(packed(arrays, own=False).parts)
 
 
 def unpack(data: bytes) -> State:

@@ -15,6 +15,7 @@ from monitors import kept
 from monitors.assess import Assessor
 from monitors.kept import FOLDER, Keeper, read_kept
 from monitors.recompute import first_difference, run
+from monitors.statefile import Packed
 from serinus.errors import BadInput
 from serinus.evidence import Evidence, WorkItem
 from serinus.jobs import Job
@@ -91,7 +92,8 @@ def test_an_altered_margin_beside_the_state_shows(told: list[Evidence], tmp_path
     good = changes(told)[-1]
     folder = tmp_path / FOLDER
     item, state = read_kept(folder, good.rollout, good.state_digest)
-    kept.write_kept(folder / good.rollout / f"{good.state_digest}.state", item.model_copy(update={"alpha": 0.2}), state)
+    path = folder / good.rollout / f"{good.state_digest}.state"
+    kept.write_kept(path, item.model_copy(update={"alpha": 0.2}), Packed((state,)))
     assert asked(good, tmp_path)["field"] == "limit"
 
 
