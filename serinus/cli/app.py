@@ -7,19 +7,40 @@ import sys
 
 import typer
 
-from serinus.cli import backtest, explain, health, jobs, labels, models, plan, quantize, rollouts, stack, weights
+from serinus.cli import (
+    alias,
+    audit,
+    backtest,
+    bundles,
+    diff,
+    explain,
+    health,
+    jobs,
+    keys,
+    labels,
+    logs,
+    models,
+    package,
+    plan,
+    quantize,
+    rollouts,
+    stack,
+    status,
+    tokens,
+    upkeep,
+    versions,
+    weights,
+)
+from serinus.cli.exits import INTERRUPTED
 from serinus.cli.output import HomeOption, complain
 from serinus.errors import SerinusError
 
 __all__ = ["app", "main"]
 
-INTERRUPTED = 130
-
 app = typer.Typer(
     name="serinus",
     help="Registry and rollout controller for multi-task models.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 
@@ -31,13 +52,17 @@ def _everywhere(home: HomeOption = None) -> None:
         os.environ["SERINUS_HOME"] = str(home.absolute())  # where the command's own --home looks next
 
 
-for part in (stack, models, weights, quantize, rollouts, explain, health, plan, backtest, jobs, labels):
+PARTS = (
+    *(stack, status, models, versions, alias, diff, package, quantize, bundles, keys, weights),
+    *(rollouts, explain, health, plan, backtest, jobs, labels, logs, audit, tokens, upkeep),
+)
+for part in PARTS:
     part.add_to(app)
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run a command and end the process: 0; 1 an error (what and what to do are on stderr); 2 wrong usage, or a
-    rollout that was watched to an end other than `done`; 130 after Ctrl-C."""
+    """Run a command and end the process: 0; 1 an error (what and what to do are on stderr); 2 wrong usage; 3 to 7 a
+    rollout that was watched (`serinus.cli.exits`); 130 after Ctrl-C."""
     try:
         app(args=arguments)
     except SerinusError as error:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from serinus.cli.models import Model
+from serinus.cli.complete import Model
 from serinus.cli.output import AsJson, HomeOption, client_of, console, event_time, print_json, table
 from serinus.cli.plan import SlaFile, sla_of
 from serinus.cli.waiting import waited

@@ -8,9 +8,10 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from serinus.cli.complete import Which
 from serinus.cli.output import AsJson, HomeOption, client_of, console, event_time, print_json
 from serinus.cli.recompute import made_again, tell_again
-from serinus.cli.rollouts import Which, active_or
+from serinus.cli.which import active_or
 from serinus.evidence import CellEvidence, Evidence
 from serinus.rollouts import Move
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 from rich.markup import escape
 
-from serinus.cli.models import Model
+from serinus.cli.complete import Model
 from serinus.cli.output import AsJson, HomeOption, client_of, console, event_time, print_json, wall_time
 from serinus.client.views import AlertView, HealthView
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
+from rich.console import RenderableType
 from rich.markup import escape
 
 from serinus.cli.backtest import tell_backtest
-from serinus.cli.output import AsJson, HomeOption, client_of, console, print_json, table, wall_time
+from serinus.cli.complete import models
+from serinus.cli.live import Watching, redrawn
+from serinus.cli.output import AsJson, HomeOption, client_of, console, print_json, table_of, wall_time
 from serinus.cli.plan import tell_plan
 from serinus.cli.waiting import waited
 from serinus.jobs import JOB_ENDS, Job
@@ -21,19 +24,28 @@ Which = Annotated[str, typer.Argument(metavar="JOB", help="Id of a job.")]
 
 @group.command("list")
 def list_(
-    model: Annotated[str | None, typer.Argument()] = None, home: HomeOption = None, as_json: AsJson = False
+    model: Annotated[str | None, typer.Argument(autocompletion=models)] = None,
+    watch: Watching = False,
+    home: HomeOption = None,
+    as_json: AsJson = False,
 ) -> None:
     """List jobs, of one model or all, the newest first."""
-    found = client_of(home).jobs(model)
+    client = client_of(home)
     if as_json:
-        print_json(found)
-        return
+        print_json(client.jobs(model))
+    elif watch:
+        redrawn(lambda: _listed(client.jobs(model)))
+    else:
+        console.print(_listed(client.jobs(model)))
+
+
+def _listed(found: list[Job]) -> RenderableType:
     rows = [
         (job.id, job.kind, job.model, job.state, f"{job.progress:.0%}", job.worker, job.actor,
          wall_time(job.created_at), job.said.splitlines()[-1][:80] if job.said else "")
         for job in found
     ]  # fmt: skip
-    table("", ("job", "kind", "model", "state", "done", "monitor", "by", "asked", "said"), rows)
+    return table_of("", ("job", "kind", "model", "state", "done", "monitor", "by", "asked", "said"), rows)
 
 
 @group.command()

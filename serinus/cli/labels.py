@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.progress import Progress
 
-from serinus.cli.models import Model
+from serinus.cli.complete import Model
 from serinus.cli.output import AsJson, HomeOption, complain, console, print_json
 from serinus.client import Client
 from serinus.client.label_files import TABLES

@@ -1,4 +1,4 @@
-"""`serinus apply | push | versions | promote | rollback`: models and their versions."""
+"""`serinus apply | push | promote | rollback`: models and what is stable."""
 
 from __future__ import annotations
 
@@ -6,26 +6,27 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from serinus.cli.output import AsJson, HomeOption, client_of, console, print_json, table, wall_time
+from serinus.cli.complete import Model, Version
+from serinus.cli.output import AsJson, HomeOption, Reason, client_of, console, print_json
+from serinus.cli.transfer import transfer
 from serinus.errors import BadInput
 from serinus.sla import Sla
 
 __all__ = ["Model", "add_to"]
 
-Model = Annotated[str, typer.Argument(help="Name of the model.")]
-Reason = Annotated[str, typer.Option("--reason", "-m", help="Why; it stays in the history.")]
-
 
 def apply(
     file: Annotated[Path, typer.Option("--file", "-f", help="The SLA, YAML.", exists=True, dir_okay=False)],
     pool: Annotated[str, typer.Option(help="Serving pool of the model.")] = "default",
+    signed_by: Annotated[
+        list[str] | None, typer.Option(help="Name of a key that must have signed every version; again for others.")
+    ] = None,
     home: HomeOption = None,
 ) -> None:
     """Create a model with the SLA of a file, or give it that SLA from now on."""
-    sla = Sla.from_yaml(file.read_text())
-    view = client_of(home).apply(sla, pool)
+    sla = Sla.from_yaml(file.read_text(), str(file))
+    view = client_of(home).apply(sla, pool, signed_by=signed_by)
     console.print(f"{view.model}: {len(sla.tasks)} tasks, {len(sla.cells())} cells are guarded")
 
 
@@ -36,20 +37,8 @@ def push(
     as_json: AsJson = False,
 ) -> None:
     """Register a package as a version. The same package again is the same version."""
-    bar = (
-        TextColumn("pushing"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TextColumn("{task.fields[then]}"),
-    )
-    with Progress(*bar, console=console, transient=True, disable=as_json) as progress:
-        shown = progress.add_task("push", total=None, then="")
-
-        def sent(done: int, total: int) -> None:
-            progress.update(shown, completed=done, total=total, then="checking" if done == total else "")
-
-        version = client_of(home).push(model, folder, sent)
+    with transfer("pushing", f"serinus push {model} {folder}", quiet=as_json) as progress:
+        version = client_of(home).push(model, folder, progress)
     if as_json:
         print_json(version)
     else:
@@ -57,24 +46,9 @@ def push(
         console.print(f"{model} version {version.version}{known}  (sha256 {version.digest[:12]})")
 
 
-def versions(model: Model, home: HomeOption = None, as_json: AsJson = False) -> None:
-    """List the versions of a model, and which of them its aliases name."""
-    client = client_of(home)
-    found, aliases = client.versions(model), client.model(model).aliases
-    if as_json:
-        print_json({"versions": found, "aliases": aliases})
-        return
-    rows = [
-        (each.version, ", ".join(name for name, its in aliases.items() if its == each.version), each.digest[:12],
-         wall_time(each.created_at))
-        for each in found
-    ]  # fmt: skip
-    table("", ("version", "alias", "sha256", "registered"), rows)
-
-
 def promote(
     model: Model,
-    version: Annotated[int, typer.Argument(min=1)],
+    version: Version,
     reason: Reason = "",
     initial: Annotated[bool, typer.Option("--initial", help="The model has no stable version yet.")] = False,
     home: HomeOption = None,
@@ -98,5 +72,5 @@ def rollback(model: Model, reason: Reason, home: HomeOption = None) -> None:
 
 
 def add_to(app: typer.Typer) -> None:
-    for command in (apply, push, versions, promote, rollback):
+    for command in (apply, push, promote, rollback):
         app.command()(command)

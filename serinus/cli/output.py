@@ -19,12 +19,26 @@ from rich.text import Text
 
 from serinus.client import Client
 
-__all__ = ["AsJson", "HomeOption", "client_of", "complain", "console", "event_time", "print_json", "table", "wall_time"]
+__all__ = [
+    "AsJson",
+    "HomeOption",
+    "Reason",
+    "client_of",
+    "complain",
+    "console",
+    "event_time",
+    "print_json",
+    "print_line",
+    "table",
+    "table_of",
+    "wall_time",
+]
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 HomeOption = Annotated[
     Path | None, typer.Option("--home", envvar="SERINUS_HOME", help="State folder of the local stack (~/.serinus).")
 ]
+Reason = Annotated[str, typer.Option("--reason", "-m", help="Why; it stays in the history.")]
 
 console = Console(highlight=False)
 _errors = Console(stderr=True, highlight=False)
@@ -48,6 +62,11 @@ def print_json(what: Any) -> None:
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print a table; None is an empty cell, numbers stand to the right."""
+    console.print(table_of(title, columns, rows))
+
+
+def table_of(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
+    """The same, to be printed later."""
     made = Table(title=title or None, title_justify="left", header_style="bold")
     listed = [list(row) for row in rows]
     for at, column in enumerate(columns):
@@ -55,7 +74,13 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) 
         made.add_column(column, justify="right" if numbers else "left")
     for row in listed:
         made.add_row(*(_shown(cell) for cell in row))
-    console.print(made)
+    return made
+
+
+def print_line(what: Any) -> None:
+    """The same as JSON on one line, at once: for programs that read along."""
+    sys.stdout.write(json.dumps(_plain(what), separators=(",", ":")) + "\n")
+    sys.stdout.flush()
 
 
 def event_time(ms: int | None) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from serinus.cli.models import Model
+from serinus.cli.complete import Model
 from serinus.cli.output import AsJson, HomeOption, client_of, console, print_json, table
 from serinus.cli.waiting import waited
 from serinus.errors import BadInput
@@ -49,7 +49,7 @@ def plan(
 
 
 def sla_of(file: Path | None) -> Sla | None:
-    return None if file is None else Sla.from_yaml(file.read_text())
+    return None if file is None else Sla.from_yaml(file.read_text(), str(file))
 
 
 def _rates(said: list[str] | None) -> float | dict[str, float] | None:

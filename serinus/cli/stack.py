@@ -1,4 +1,4 @@
-"""`serinus up | down | status | token`: the local stack."""
+"""`serinus up | down`: the local stack."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import signal
 import subprocess
 import sys
 import time
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from serinus.cli.output import AsJson, HomeOption, client_of, console, event_time, print_json, table, wall_time
+from serinus.cli.output import HomeOption, console
 from serinus.client.where import local_stack
 from serinus.errors import AlreadyActive, SerinusError, Unavailable
 from serinus.home import Home, StackState
@@ -86,32 +86,8 @@ def down(home: HomeOption = None) -> None:
     console.print(f"the stack in {at.path} is down")
 
 
-def status(home: HomeOption = None, as_json: AsJson = False) -> None:
-    """Show the processes, models, rollouts, replicas and monitors."""
-    at = Home(home)
-    state, alive = at.state(), at.supervisor() is not None
-    local = "SERINUS_API" not in os.environ
-    if local and not as_json:
-        _show_processes(at, state, alive)
-    try:
-        said = client_of(home).status()
-    except SerinusError:
-        if as_json and local and state is not None:
-            print_json({"processes": state, "running": alive, "controller": None})
-        raise
-    if as_json:
-        print_json({"processes": state if local else None, "running": alive, "controller": said})
-    else:
-        _show_status(said)
-
-
-def token(home: HomeOption = None) -> None:
-    """Tell in which file the token of the local stack's owner is."""
-    console.print(local_stack(Home(home)).token_file, soft_wrap=True)
-
-
 def add_to(app: typer.Typer) -> None:
-    for command in (up, down, status, token):
+    for command in (up, down):
         app.command()(command)
 
 
@@ -153,57 +129,3 @@ def _wait_ready(home: Home, supervisor: subprocess.Popen[bytes]) -> StackState |
 def _in_words(state: StackState | None) -> str:
     words = [f"{each.name} {each.state.replace('_', ' ')}" for each in state.processes] if state is not None else []
     return ", ".join(words)
-
-
-def _show_processes(home: Home, state: StackState | None, alive: bool) -> None:
-    if state is None:
-        return
-    if not alive and state.phase not in {"stopped", "failed"}:
-        console.print(f"[red]the supervisor in {home.path} has died[/red]; `serinus up` clears up and starts again")
-        return
-    rows = [
-        (each.name, each.state.replace("_", " "), each.pid, each.restarts, wall_time(each.since), each.ended)
-        for each in state.processes
-    ]
-    title = f"Processes ({state.phase})"
-    table(title, ("process", "state", "pid", "restarts", "since", "last ended"), rows)
-    console.print(f"logs: {home.logs}", soft_wrap=True)
-    if (stack := home.stack()) is not None and stack.grpc:
-        console.print(f"grpc: {stack.grpc}", soft_wrap=True)
-
-
-def _show_status(said: dict[str, Any]) -> None:
-    """Each list of the answer as a table, with the columns that it has."""
-    for name, found in said.items():
-        rows = _living(name, found) if isinstance(found, list) else found
-        if isinstance(rows, list) and rows and isinstance(rows[0], dict):
-            columns = list(dict.fromkeys(column for row in rows for column in row))
-            table(
-                name.replace("_", " ").capitalize(), columns, ([_cell(c, row.get(c)) for c in columns] for row in rows)
-            )
-        elif not isinstance(rows, list | dict):
-            console.print(f"{name.replace('_', ' ')}: {rows}")
-        elif not rows:
-            console.print(f"{name.replace('_', ' ')}: none")
-
-
-def _living(name: str, rows: list[Any]) -> list[Any]:
-    """Only those that live, of what says whether it does; how many others there are is a line."""
-    living = [row for row in rows if not isinstance(row, dict) or row.get("live", True)]
-    if len(living) < len(rows):
-        console.print(f"{name}: {len(rows) - len(living)} more that live no longer")
-    return living
-
-
-def _cell(column: str, value: Any) -> Any:
-    if column.endswith("_at") and isinstance(value, int | float):
-        return wall_time(value)
-    if column.endswith("_ms") and isinstance(value, int):
-        return event_time(value)
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, dict):
-        return ", ".join(f"{key}={each}" for key, each in value.items())
-    if isinstance(value, list):
-        return ", ".join(str(each) for each in value)
-    return value

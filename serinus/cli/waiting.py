@@ -6,13 +6,12 @@ import typer
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
+from serinus.cli.exits import INTERRUPTED
 from serinus.cli.output import complain, console
 from serinus.client import Client
 from serinus.jobs import Job
 
 __all__ = ["waited"]
-
-INTERRUPTED = 130
 
 
 def waited(client: Client, job: Job, quiet: bool = False) -> Job:

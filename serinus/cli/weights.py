@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from serinus.cli.models import Model
+from serinus.cli.complete import Model
 from serinus.cli.output import AsJson, HomeOption, client_of, console, print_json, table, wall_time
 from serinus.errors import BadInput
 from serinus.routes import Weights

@@ -11,7 +11,6 @@ from serinus.sla import Sla
 
 __all__ = [
     "AliasMove",
-    "DiffView",
     "GarbageView",
     "KeyView",
     "Lineage",
@@ -23,11 +22,11 @@ __all__ = [
 
 
 class Lineage(View):
-    """Where a version comes from. `parent`: number of the version that it was made from."""
+    """Where a version comes from. `parent`: digest of the package that it was made from."""
 
     code_revision: str | None = None
     data_window: str | None = None
-    parent: int | None = None
+    parent: str | None = None
     created_by: str | None = None
 
 
@@ -46,12 +45,6 @@ class VersionCard(VersionView):
     signatures: tuple[Any, ...] = ()
     aliases: tuple[str, ...] = ()
     etag: str = ""
-
-
-class DiffView(View):
-    """Two versions compared; what it holds is `serinus.diff`'s."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
 
 
 class AliasMove(View):
@@ -95,11 +88,12 @@ class UploadView(View):
 
 
 class KeyView(View):
-    """A public key that packages may be signed by. `public`: base64 of its 32 bytes."""
+    """A public key that packages may be signed by. `fingerprint`: SHA-256 of its 32 bytes, hex."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
     name: str = ""
+    fingerprint: str = ""
 
 
 class GarbageView(View):

@@ -1,7 +1,7 @@
 """Writes `serinus.client.blocking` from `serinus.client.aio`: the same code without its awaits.
 
-python -m serinus.client.twin            writes the files (needs ruff)
-python -m serinus.client.twin --check    exit code 1 when one is not what it would be
+python serinus/client/twin.py            writes the files (needs ruff)
+python serinus/client/twin.py --check    exit code 1 when one is not what it would be
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 __all__ = ["main", "twin_of", "twins"]
 
 AIO, BLOCKING = Path(__file__).parent / "aio", Path(__file__).parent / "blocking"
-HEADER = "# Made by `python -m serinus.client.twin` from serinus/client/aio: edit there.\n"
+HEADER = "# Made by `python serinus/client/twin.py` from serinus/client/aio: edit there.\n"
 FIRST_PARTY = ("--config", 'lint.isort.known-first-party=["serinus"]')
 PACKAGE = '"""The client that blocks, made from its twin that awaits."""\n\n__all__: list[str] = []\n'
 WORDS = {

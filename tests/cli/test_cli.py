@@ -109,7 +109,14 @@ def said(word: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("end", "code"), [(Phase.DONE, 0), (Phase.ROLLED_BACK, 2), (Phase.ABORTED, 2), (Phase.SUPERSEDED, 2)]
+    ("end", "code"),
+    [
+        (Phase.DONE, 0),
+        (Phase.ROLLED_BACK, 3),
+        (Phase.ABORTED, 4),
+        (Phase.SUPERSEDED, 5),
+        (Phase.AWAITING_APPROVAL, 6),
+    ],
 )
 def test_watching_a_rollout_ends_with_it_and_its_exit_code_tells_how(
     run: Run, server: Any, end: Phase, code: int
@@ -135,11 +142,11 @@ def test_a_model_stands_for_its_active_rollout_and_else_the_newest(run: Run, ser
 def test_giving_up_on_a_rollout_is_an_error_that_says_what_it_waits_for(run: Run, server: Any) -> None:
     server.on("/v1/rollouts/r1", (200, said(view(Phase.SHADOW))))
     code, _, err = run("rollout", "watch", "r1", "--timeout-s", "0")
-    assert code == 1
+    assert code == 7
     assert "labels [of a day]" in err
 
 
-@pytest.mark.parametrize("command", ["pause", "resume", "approve", "abort"])
+@pytest.mark.parametrize("command", ["pause", "resume", "approve", "skip", "abort", "rollback", "promote"])
 def test_steering_sends_the_command_with_reason_and_actor(run: Run, server: Any, command: str) -> None:
     server.on("/v1/rollouts/r1", (200, said(view(Phase.CANARY))))
     server.on("/v1/rollouts/r1/commands", (200, said(view(Phase.PAUSED))))
@@ -349,7 +356,7 @@ def test_home_may_stand_before_the_command(run: Run, tmp_path: Path) -> None:
 
 
 def test_ctrl_c_is_clean(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(*_: object) -> None:
+    def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Client, "rollouts", interrupted)

@@ -177,7 +177,7 @@ def test_the_whole_stack_runs_from_the_wheel(installed: Installed, tmp_path: Pat
     assert [each["state"] for each in status["processes"]["processes"]] == ["ready"] * 3
     assert [each["restarts"] for each in status["processes"]["processes"]] == [0] * 3
     serinus("rollout", "abort", "ads", "-m", "seen enough")
-    serinus("rollout", "watch", "ads", ends=2)
+    serinus("rollout", "watch", "ads", ends=4)
     serinus("down")
     state = installed.home.state()
     assert state is not None

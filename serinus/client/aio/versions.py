@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from serinus.client.aio.uploads import Uploads
+from serinus.client.answers import known
 from serinus.client.archive import Archive, Progress
-from serinus.client.cards import DiffView, GarbageView, KeyView, VersionCard
+from serinus.client.cards import GarbageView, KeyView, VersionCard
 from serinus.client.files import pieces_of
 from serinus.client.views import VersionView
+from serinus.diff import VersionDiff
 
 __all__ = ["Versions"]
 
@@ -65,9 +67,9 @@ class Versions(Uploads):
         """Delete a version. Refused while an alias, an active rollout or a replica names it."""
         await self.api.write("DELETE", f"/v1/models/{model}/versions/{version}", if_match=if_match)
 
-    async def diff(self, model: str, old: int, new: int) -> DiffView:
+    async def diff(self, model: str, old: int, new: int) -> VersionDiff:
         """Two versions compared: metrics by task and slice, inputs, tasks, size, precision."""
-        return DiffView.model_validate(await self.api.read(f"/v1/models/{model}/diff", old=old, new=new))
+        return known(VersionDiff, await self.api.read(f"/v1/models/{model}/diff", old=old, new=new))
 
     async def export(self, model: str, version: int, file: Path | str) -> int:
         """Write a version with SLA, evidence and signatures to a file (a tar). Gives its size in bytes.

@@ -1,4 +1,4 @@
-# Made by `python -m serinus.client.twin` from serinus/client/aio: edit there.
+# Made by `python serinus/client/twin.py` from serinus/client/aio: edit there.
 """What each half of the client stands on."""
 
 from __future__ import annotations

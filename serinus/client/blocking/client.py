@@ -1,4 +1,4 @@
-# Made by `python -m serinus.client.twin` from serinus/client/aio: edit there.
+# Made by `python serinus/client/twin.py` from serinus/client/aio: edit there.
 """The client as one object, with the addresses and tokens that it uses."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# Made by `python -m serinus.client.twin` from serinus/client/aio: edit there.
+# Made by `python serinus/client/twin.py` from serinus/client/aio: edit there.
 """One server behind an address: requests, and its problems as the errors of `serinus.errors`."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# Made by `python -m serinus.client.twin` from serinus/client/aio: edit there.
+# Made by `python serinus/client/twin.py` from serinus/client/aio: edit there.
 """Uploads in pieces: each goes on where the last one broke off, in this process or in the next."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# Made by `python -m serinus.client.twin` from serinus/client/aio: edit there.
+# Made by `python serinus/client/twin.py` from serinus/client/aio: edit there.
 """Versions: pushed, described, compared, carried to another Serinus."""
 
 from __future__ import annotations
@@ -9,11 +9,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from serinus.client.answers import known
 from serinus.client.archive import Archive, Progress
 from serinus.client.blocking.uploads import Uploads
-from serinus.client.cards import DiffView, GarbageView, KeyView, VersionCard
+from serinus.client.cards import GarbageView, KeyView, VersionCard
 from serinus.client.files import pieces_of
 from serinus.client.views import VersionView
+from serinus.diff import VersionDiff
 
 __all__ = ["Versions"]
 
@@ -66,9 +68,9 @@ class Versions(Uploads):
         """Delete a version. Refused while an alias, an active rollout or a replica names it."""
         self.api.write("DELETE", f"/v1/models/{model}/versions/{version}", if_match=if_match)
 
-    def diff(self, model: str, old: int, new: int) -> DiffView:
+    def diff(self, model: str, old: int, new: int) -> VersionDiff:
         """Two versions compared: metrics by task and slice, inputs, tasks, size, precision."""
-        return DiffView.model_validate(self.api.read(f"/v1/models/{model}/diff", old=old, new=new))
+        return known(VersionDiff, self.api.read(f"/v1/models/{model}/diff", old=old, new=new))
 
     def export(self, model: str, version: int, file: Path | str) -> int:
         """Write a version with SLA, evidence and signatures to a file (a tar). Gives its size in bytes.
