@@ -14,7 +14,23 @@ from starlette.responses import JSONResponse, Response
 
 import serinus
 from controller.bodies import BoundedBodies
-from controller.routers import health, jobs, models, monitors, notices, pools, rollouts, versions, weights
+from controller.routers import (
+    aliases,
+    bundles,
+    garbage,
+    health,
+    jobs,
+    keys,
+    models,
+    monitors,
+    notices,
+    pools,
+    rollouts,
+    slas,
+    uploads,
+    versions,
+    weights,
+)
 from controller.services import Services
 from serinus.errors import BadInput, InvalidSla, NotFound, SerinusError, Stale, Unavailable
 
@@ -38,7 +54,23 @@ def create_app(services: Services) -> FastAPI:
 
     app = FastAPI(title="Serinus controller", version=serinus.__version__, lifespan=lifespan)
     app.state.services = services
-    for router in (health, models, weights, versions, rollouts, pools, monitors, jobs, notices):
+    for router in (
+        health,
+        models,
+        slas,
+        aliases,
+        weights,
+        versions,
+        uploads,
+        bundles,
+        keys,
+        garbage,
+        rollouts,
+        pools,
+        monitors,
+        jobs,
+        notices,
+    ):
         app.include_router(router.router)
     app.add_middleware(BoundedBodies)
     for kind in (SerinusError, RequestValidationError, HTTPException, IntegrityError, OperationalError, Exception):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -11,6 +13,7 @@ __all__ = ["BoundedBodies"]
 
 MAX_BYTES = 1 << 20
 MAX_EXCHANGE_BYTES = 64 << 20
+STREAMS = re.compile(r"POST /v1/models/[^/]+/(versions|bundles)|PATCH /v1/uploads/[^/]+")
 
 
 class BoundedBodies:
@@ -42,8 +45,8 @@ class BoundedBodies:
 
 
 def _streams(scope: Scope) -> bool:
-    path: str = scope["path"]
-    return scope["method"] == "POST" and path.startswith("/v1/models/") and path.endswith("/versions")
+    """Uploads: bounded where they are written to disk."""
+    return bool(STREAMS.fullmatch(f"{scope['method']} {scope['path']}"))
 
 
 def _replaying(body: bytes, receive: Receive) -> Receive:

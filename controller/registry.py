@@ -132,6 +132,9 @@ def add_version(
     query = select(Version).where(Version.model == name, Version.digest == digest)
     if (known := session.scalars(query).one_or_none()) is not None:
         back, known.deleted_at = known.deleted_at is not None, None
+        told = session.get(VersionCardRow, (name, known.number))
+        if told is not None and told.imported is None:
+            told.imported = imported
         return known.number, back
     number = (session.scalar(select(func.max(Version.number)).where(Version.model == name)) or 0) + 1
     session.add(Version(model=name, number=number, digest=digest, manifest=manifest, created_at=now, deleted_at=None))

@@ -14,21 +14,25 @@ __all__ = ["Settings"]
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """`packages`: folder of the package store. `tokens_file`: JSON [{"name", "role", "sha256"}], or None.
+    """`packages`: the package store, a folder or an fsspec URI; `incoming`: folder for work on uploads, where that is
+    a URI. `tokens_file`: JSON [{"name", "role", "sha256"}], or None.
 
     `notify_file`: who is told of what (YAML), or None."""
 
     database_url: str
     host: str
     port: int
-    packages: Path
+    packages: str
+    incoming: Path
     tokens_file: Path | None
     notify_file: Path | None = None
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Settings:
         """Read SERINUS_HOME, SERINUS_DATABASE_URL, SERINUS_CONTROLLER_HOST, SERINUS_CONTROLLER_PORT,
-        SERINUS_PACKAGES, SERINUS_TOKENS_FILE and SERINUS_NOTIFY_FILE. Raises BadInput that names the variable."""
+        SERINUS_PACKAGES, SERINUS_INCOMING, SERINUS_TOKENS_FILE and SERINUS_NOTIFY_FILE.
+
+        Raises BadInput that names the variable."""
         home = Path(env.get("SERINUS_HOME", ".serinus")).absolute()
         port = env.get("SERINUS_CONTROLLER_PORT", "8642")
         if not port.isdecimal() or int(port) > 65_535:
@@ -38,7 +42,8 @@ class Settings:
             database_url=env.get("SERINUS_DATABASE_URL") or f"sqlite:///{home / 'controller.db'}",
             host=env.get("SERINUS_CONTROLLER_HOST", "127.0.0.1"),
             port=int(port),
-            packages=Path(env.get("SERINUS_PACKAGES") or home / "packages").absolute(),
+            packages=_store(env.get("SERINUS_PACKAGES") or str(home / "packages")),
+            incoming=Path(env.get("SERINUS_INCOMING") or home / "incoming").absolute(),
             tokens_file=Path(tokens) if tokens else None,
             notify_file=Path(notify) if (notify := env.get("SERINUS_NOTIFY_FILE")) else None,
         )
@@ -50,3 +55,7 @@ class Settings:
             return ipaddress.ip_address(self.host).is_loopback
         except ValueError:
             return self.host == "localhost"
+
+
+def _store(told: str) -> str:
+    return told if "://" in told else str(Path(told).absolute())

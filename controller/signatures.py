@@ -14,7 +14,16 @@ from controller.tables import KeyRow, Model, SignatureRow
 from serinus.errors import BadInput, BadSignature, NotFound, SerinusError, Stale, Unsigned
 from serinus.signing import Signature, fingerprint, read_public, verify
 
-__all__ = ["check_signatures", "check_signed", "keep_signatures", "key_of", "put_key", "revoke", "unsigned"]
+__all__ = [
+    "check_signatures",
+    "check_signed",
+    "keep_signatures",
+    "key_of",
+    "known_keys",
+    "put_key",
+    "revoke",
+    "unsigned",
+]
 
 MAX_KEYS, MAX_SIGNATURES = 1_000, 16
 
@@ -64,6 +73,11 @@ def key_of(session: Session, name: str) -> KeyRow:
     if (key := session.get(KeyRow, name)) is None:
         raise NotFound(f"there is no key {name!r}")
     return key
+
+
+def known_keys(session: Session) -> dict[str, str]:
+    """Fingerprint -> name, of the keys in force."""
+    return {key.fingerprint: key.name for key in session.scalars(select(KeyRow).where(KeyRow.revoked_at.is_(None)))}
 
 
 def check_signatures(session: Session, digest: str, signatures: Iterable[Signature]) -> dict[str, Signature]:

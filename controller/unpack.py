@@ -20,11 +20,14 @@ CHUNK = 1 << 20
 PATH = re.compile(r"(parts/)?[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 
 
-def unpack(tar: Path, folder: Path, max_bytes: int = MAX_BYTES) -> None:
+def unpack(
+    tar: Path, folder: Path, max_bytes: int = MAX_BYTES, *, paths: re.Pattern[str] = PATH, needed: str = MANIFEST
+) -> None:
     """Write the files of an uncompressed tar into `folder`, which exists, and sync them.
 
-    Raises InvalidPackage for anything but plain files `NAME` and `parts/NAME`, for more than MAX_FILES of them, and
-    TooLarge beyond `max_bytes`; what was written until then stays for the caller to remove."""
+    Raises InvalidPackage for anything but plain files whose whole path is one of `paths` (by default `NAME` and
+    `parts/NAME`), for more than MAX_FILES of them, without `needed`, and TooLarge beyond `max_bytes`; what was written
+    until then stays for the caller to remove."""
     seen: set[str] = set()
     left = max_bytes
     try:
@@ -33,7 +36,7 @@ def unpack(tar: Path, folder: Path, max_bytes: int = MAX_BYTES) -> None:
                 name = member.name.removeprefix("./")
                 if member.isdir() and name in (".", "", "parts"):
                     continue
-                _check(member, name, seen)
+                _check(member, name, seen, paths)
                 left -= member.size
                 if left < 0:
                     raise TooLarge(f"the package is larger than {max_bytes} bytes once unpacked")
@@ -43,14 +46,14 @@ def unpack(tar: Path, folder: Path, max_bytes: int = MAX_BYTES) -> None:
                 _write(source, folder / name, member.size)
     except (tarfile.TarError, EOFError, UnicodeError) as error:
         raise InvalidPackage(f"expected an uncompressed tar of the package's folder: {error}") from error
-    if MANIFEST not in seen:
-        raise InvalidPackage(f"{MANIFEST} is missing at the top of the tar")
+    if needed not in seen:
+        raise InvalidPackage(f"{needed} is missing at the top of the tar")
 
 
-def _check(member: tarfile.TarInfo, name: str, seen: set[str]) -> None:
+def _check(member: tarfile.TarInfo, name: str, seen: set[str], paths: re.Pattern[str]) -> None:
     if not member.isreg() or member.issparse():
         raise InvalidPackage(f"{member.name!r}: only plain files and the folder parts/ may be in the tar, no links")
-    if not PATH.fullmatch(name):
+    if not paths.fullmatch(name):
         raise InvalidPackage(f"{member.name!r}: expected a path like manifest.json or parts/encoder.onnx")
     if name in seen:
         raise InvalidPackage(f"{name} is in the tar twice")
@@ -60,7 +63,7 @@ def _check(member: tarfile.TarInfo, name: str, seen: set[str]) -> None:
 
 
 def _write(source: IO[bytes], path: Path, size: int) -> None:
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("xb") as file:
         while size and (chunk := source.read(min(CHUNK, size))):
             file.write(chunk)

@@ -13,31 +13,36 @@ from controller.tables import Alias, AliasMove, Model, Monitor, RolloutRow, Rout
 from controller.words import AlertView, AliasView, HealthView, ModelView
 from serinus.rollouts import RolloutView
 
-__all__ = ["health_view", "model_view", "rollout_view"]
+__all__ = ["alias_view", "health_view", "model_view", "rollout_view"]
+
+MOST_MOVES = 100
+"""Of its aliases, in the view of a model: the newest ones."""
 
 
 def model_view(session: Session, model: Model) -> ModelView:
-    moves = select(AliasMove).where(AliasMove.model == model.name).order_by(AliasMove.id)
+    moves = select(AliasMove).where(AliasMove.model == model.name).order_by(AliasMove.id.desc()).limit(MOST_MOVES)
     return ModelView(
         model=model.name,
         pool=model.pool,
         sla=model.sla,
         aliases={row.alias: row.version for row in session.scalars(select(Alias).where(Alias.model == model.name))},
-        alias_history=tuple(
-            AliasView(
-                alias=move.alias,
-                was=move.was,
-                version=move.version,
-                rollout=move.rollout,
-                reason=move.reason,
-                actor=move.actor,
-                at=move.at,
-            )
-            for move in session.scalars(moves)
-        ),
+        alias_history=tuple(alias_view(move) for move in reversed(session.scalars(moves).all())),
         epoch=session.scalar(select(Route.epoch).where(Route.model == model.name)),
         rollout=session.scalar(select(RolloutRow.id).where(RolloutRow.active_model == model.name)),
         watermark_ms=model.watermark_ms,
+        signed_by=model.signed_by,
+    )
+
+
+def alias_view(move: AliasMove) -> AliasView:
+    return AliasView(
+        alias=move.alias,
+        was=move.was,
+        version=move.version,
+        rollout=move.rollout,
+        reason=move.reason,
+        actor=move.actor,
+        at=move.at,
     )
 
 

@@ -41,13 +41,22 @@ Actor = Annotated[str, Field(max_length=200)]
 
 
 class ModelBody(Word):
+    """`signed_by`: names of keys, one of which must have signed what is rolled out; None: as it is, (): nobody must.
+
+    `reason`: why the SLA changes."""
+
     sla: Sla
     pool: Name = "default"
+    signed_by: Annotated[tuple[Name, ...], Field(max_length=64)] | None = None
+    reason: Reason = ""
 
 
 class ModelSaved(Word):
+    """`sla`: number of the SLA in force."""
+
     model: Name
     pool: Name
+    sla: int
 
 
 class AliasView(Word):
@@ -73,6 +82,7 @@ class ModelView(Word):
     epoch: int | None
     rollout: str | None
     watermark_ms: int | None
+    signed_by: tuple[str, ...] = ()
 
 
 class Pushed(Word):

@@ -43,7 +43,10 @@ def status(services: Used, caller: Viewing) -> Status:
     now = services.clock()
     with services.db.read() as session:
         active = select(RolloutRow).where(RolloutRow.active_model.is_not(None)).order_by(RolloutRow.started_at)
-        models = [model_view(session, row) for row in session.scalars(select(Model).order_by(Model.name))]
+        models = [
+            model_view(session, row)
+            for row in session.scalars(select(Model).where(Model.deleted_at.is_(None)).order_by(Model.name))
+        ]
         rollouts = [rollout_view(session, row, now) for row in session.scalars(active)]
         replicas = session.scalars(select(Replica).order_by(Replica.pool, Replica.role, Replica.replica))
         return Status(
