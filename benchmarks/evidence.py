@@ -3,8 +3,8 @@ with one thread; prints one line of JSON.
 
     rate LOG TICKS [SHARDS]     rows of both versions x tasks a second, from Parquet to accumulated
     look                        ms of one assessment, with two weeks of history and all restarts begun
-    history ROWS ...            ns a new row after so many rows
-    memory                      bytes of a process that follows 50 tasks and 20 slices over two weeks"""
+    history ROWS ...            ns a new row after so many rows, by the clock and of processor time
+    memory TASKS EVERY          bytes of a process that follows so many tasks and 20 slices over two weeks"""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from serinus.sla import Sla
 
 WARM = 2
 """Ticks until labels are mature and bins are frozen."""
-DAYS = 14
+DAYS, LOOKS = 14, 9
 
 
 def plan(tasks: tuple[str, ...] = TASKS, tick_ms: int = TICK_MS) -> WorkItem:
@@ -43,31 +43,42 @@ def plan(tasks: tuple[str, ...] = TASKS, tick_ms: int = TICK_MS) -> WorkItem:
 
 
 def rate(log: Path, ticks: int, shards: int = 1) -> dict[str, Any]:
-    """Seconds and rows of the ticks after the warm ones: in sum, and of accumulating alone (one process)."""
+    """Rows of the ticks after the warm ones; `rate`: a second; `cpu`: a second of processor time, of whichever shard
+    took most and of what is done at home; `adding`: seconds of processor time that accumulating alone took."""
     item = plan()
     whole = Assessor(item).whole
     reader = LogReader(log, MODEL, item.sla.slice_features)
     split = RayShards(log, shards) if shards > 1 else None
-    rows, seconds, adding = 0, [0.0], 0.0
+    rows, seconds, cpu, adding = 0, 0.0, 0.0, 0.0
     for at in range(ticks):
         previous, now = START_MS + at * TICK_MS, START_MS + (at + 1) * TICK_MS
-        before, began = whole.counts["labels_used"], time.perf_counter()
+        before, began, used = whole.counts["labels_used"], time.perf_counter(), time.process_time()
+        theirs = _used(split)
         if split is None:
             tick = read_tick(item, reader, previous, now)
-            read = time.perf_counter()
+            read = time.process_time()
             whole.add(tick)
         else:
-            read = began
+            read = used
             for part in split.parts(whole, previous, now):
                 whole.absorb(part)
         whole.settle()
         if at >= WARM:
-            seconds.append(time.perf_counter() - began)
-            adding += time.perf_counter() - read
+            seconds += time.perf_counter() - began
+            adding += time.process_time() - read
+            cpu += time.process_time() - used
+            cpu += max((b - a for a, b in zip(theirs, _used(split), strict=True)), default=0.0)
             rows += 2 * (whole.counts["labels_used"] - before)
     if split is not None:
         split.close()
-    return {"rows": rows, "seconds": sum(seconds), "adding": adding, "rate": rows / sum(seconds)}
+    return {"rows": rows, "rate": rows / seconds, "cpu": rows / cpu, "adding": adding}
+
+
+def _used(split: RayShards | None) -> list[float]:
+    """Seconds of processor time of each shard."""
+    import ray  # noqa: PLC0415 (one shard needs none)
+
+    return [] if split is None else ray.get([actor.cpu_s.remote() for actor in split.actors])
 
 
 def drawn(item: WorkItem, tick_ms: int, count: int, random: np.random.Generator) -> Tick:
@@ -87,16 +98,23 @@ def drawn(item: WorkItem, tick_ms: int, count: int, random: np.random.Generator)
 
 
 def look() -> dict[str, Any]:
+    """The newest hours are looked at as a monitor does; those before them are only taken in."""
     item, random = plan(tick_ms=3_600_000), np.random.default_rng(1)
     assessor = Assessor(item)
-    found = []
-    for hour in range(1, DAYS * 24 + 1):
-        tick = drawn(item, START_MS + hour * 3_600_000, 3_000 if hour < 4 else 600, random)
-        began = time.perf_counter()
+    hours = DAYS * 24
+    for hour in range(1, hours - LOOKS):
+        assessor.whole.add(drawn(item, START_MS + hour * 3_600_000, 3_000 if hour < 4 else 600, random))
+        assessor.whole.settle()
+    wall, cpu = [], []
+    for hour in range(hours - LOOKS, hours + 1):
+        tick = drawn(item, START_MS + hour * 3_600_000, 600, random)
+        began, used = time.perf_counter(), time.process_time()
         evidence = assessor.consume(tick)
-        found.append(time.perf_counter() - began)
+        cpu.append(time.process_time() - used)
+        wall.append(time.perf_counter() - began)
     judged = [cell for cell in evidence.cells if cell.estimate is not None]
-    return {"ms": float(np.median(found[-9:])) * 1000, "cells": len(evidence.cells), "judged": len(judged)}
+    times = {"ms": float(np.median(wall[1:])) * 1000, "cpu_ms": float(np.median(cpu[1:])) * 1000}
+    return {**times, "cells": len(evidence.cells), "judged": len(judged)}
 
 
 def history(sizes: list[int]) -> dict[str, Any]:
@@ -105,30 +123,33 @@ def history(sizes: list[int]) -> dict[str, Any]:
     whole = Assessor(item).whole
     first = drawn(item, START_MS + TICK_MS, 100_000, random)
     each = 2 * 100_000 * len(TASKS)
-    found: dict[str, float] = {}
-    recent: list[float] = []
+    found: dict[str, list[float]] = {}
+    recent: list[tuple[float, float]] = []
     for at in range(-(-max(sizes) // each)):
         tick = _later(first, at * TICK_MS)
-        began = time.perf_counter()
+        began, used = time.perf_counter(), time.process_time()
         whole.add(tick)
         whole.settle()
-        recent = [*recent[-4:], (time.perf_counter() - began) / each * 1e9]
+        spent = time.perf_counter() - began, time.process_time() - used
+        recent = [*recent[-4:], (spent[0] / each * 1e9, spent[1] / each * 1e9)]
         for size in sizes:
             if at * each < size <= (at + 1) * each:
-                found[str(size)] = float(np.median(recent))
+                found[str(size)] = np.median(recent, axis=0).tolist()
     return {"ns": found, "rss": _rss()}
 
 
-def memory(tasks: int = 50) -> dict[str, Any]:
+def memory(tasks: int = 50, every: int = 2) -> dict[str, Any]:
+    """`every`: so many hours a tick; all have the rows of one."""
     item, random = plan(tuple(f"task-{at}" for at in range(tasks)), 3_600_000), np.random.default_rng(1)
     assessor = Assessor(item)
     before = _rss()
     first = drawn(item, START_MS + 3_600_000, 2_000, random)
-    for hour in range(DAYS * 24):
+    for hour in range(0, DAYS * 24, every):
         assessor.whole.add(_later(first, hour * 3_600_000))
         assessor.whole.settle()
+    history = _rss()
     assessor.consume(_later(first, DAYS * 24 * 3_600_000))
-    return {"rss": _rss(), "before": before, "cells": len(assessor.shares)}
+    return {"rss": _rss(), "before": before, "history": history, "cells": len(assessor.shares)}
 
 
 def _later(tick: Tick, by_ms: int) -> Tick:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -162,6 +163,10 @@ class _Actor:
 
     def pid(self) -> int:
         return os.getpid()
+
+    def cpu_s(self) -> float:
+        """Seconds of processor time that this process has taken."""
+        return time.process_time()
 
 
 def tree(parts: list[Any], merge: Any, leaves: int = 2) -> list[Any]:
