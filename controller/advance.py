@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import uuid
+from collections.abc import Callable
 from dataclasses import fields
 
 from sqlalchemy import select
@@ -35,17 +36,26 @@ log = logging.getLogger(__name__)
 
 
 def advance(
-    db: Database, rollout_id: str, uri_of: UriOf, now: float, *, ask: Ask | None = None, lease: str | None = None
+    db: Database,
+    rollout_id: str,
+    uri_of: UriOf,
+    now: float,
+    *,
+    ask: Ask | None = None,
+    lease: str | None = None,
+    expect: Callable[[Rollout], object] = bool,
 ) -> bool:
     """Take one step of the rollout, by the facts and perhaps a command: True when anything changed.
 
     The row, the aliases and the route table change together or not at all, so it may be killed anywhere. `lease`: the
-    reconciler that acts; without it no step is taken (Stale). Raises IllegalMove, NotFound."""
+    reconciler that acts; without it no step is taken (Stale). `expect` is called with the rollout as it is, locked, and
+    may raise. Raises IllegalMove, NotFound."""
     with db.write() as session:
         if lease is not None:
             leases.require(session, lease, now)
         model, row = lock_rollout(session, rollout_id)
         before = as_rollout(row)
+        expect(before)
         facts = read_facts(session, model, before, now, ask)
         after, actions = decide(before, facts, now)
         if after == before and not actions:
@@ -61,7 +71,7 @@ def advance(
             act(session, model, after, action, now)
         publish(session, model, uri_of)
         record(session, before, after, ask, now)
-        wakes(session, "facts")
+        wakes(session, f"facts:{model.name}")
     for action in actions:
         match action:
             case Alert():
@@ -129,7 +139,7 @@ def start(
     audit(
         session, actor=caller or actor, action="rollout.start", subject=f"rollouts/{rollout.id}", detail=told, now=now
     )
-    wakes(session, "facts")
+    wakes(session, f"facts:{name}")
     return rollout
 
 
@@ -194,4 +204,4 @@ def promote_now(
         detail={"was": stable, "initial": initial, "reason": ask.reason, "in_the_name_of": ask.actor},
         now=now,
     )
-    wakes(session, "facts")
+    wakes(session, f"facts:{name}")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 from sqlalchemy import select
 
 from controller.advance import advance, start
+from controller.etags import IfMatch, require, tell
 from controller.paging import Key, Page, Paged, page_of
 from controller.permits import must_be
-from controller.rollouts import Ask
+from controller.rollouts import Ask, Rollout
 from controller.rows import latest_evidence, model_of, rollout_row
 from controller.services import Engineering, Used, Viewing
 from controller.tables import EvidenceRow, RolloutRow
@@ -64,19 +65,32 @@ def list_rollouts(
 
 
 @router.get("/rollouts/{rollout_id}")
-def get(rollout_id: str, services: Used, _caller: Viewing) -> RolloutView:
+def get(rollout_id: str, services: Used, _caller: Viewing, response: Response) -> RolloutView:
     with services.db.read() as session:
-        return rollout_view(session, rollout_row(session, rollout_id), services.clock())
+        view = rollout_view(session, rollout_row(session, rollout_id), services.clock())
+    tell(response, *_told(view))
+    return view
+
+
+def _told(rollout: RolloutView | Rollout) -> tuple[object, ...]:
+    """What a command could overwrite: its moves."""
+    return (rollout.id, rollout.phase, rollout.step, len(rollout.history))
 
 
 @router.post("/rollouts/{rollout_id}/commands")
-def command(rollout_id: str, body: CommandBody, services: Used, caller: Engineering) -> RolloutView:
+def command(
+    rollout_id: str, body: CommandBody, services: Used, caller: Engineering, if_match: IfMatch = None
+) -> RolloutView:
     """Pause or abort (engineers), resume, approve, skip, promote or roll back (operators).
 
     409 with the history when the phase does not allow it."""
     must_be(caller, WHO[body.command])
     ask = Ask(body.command, body.reason, body.actor or caller.name, caller.name)
-    advance(services.db, rollout_id, services.store.uri, services.clock(), ask=ask)
+
+    def expect(rollout: Rollout) -> None:
+        require(if_match, *_told(rollout))
+
+    advance(services.db, rollout_id, services.store.uri, services.clock(), ask=ask, expect=expect)
     with services.db.read() as session:
         return rollout_view(session, rollout_row(session, rollout_id), services.clock())
 
