@@ -7,13 +7,16 @@ a server: `serinus push` does that.
 from serinus.tasks import InputSpec
 from serinus.training.architectures import Architecture, HardSharing, MMoE, MultiTaskNetwork
 from serinus.training.data import Dataset, batches
+from serinus.training.describe import Description, InputSaid, TaskSaid
 from serinus.training.export import export
 from serinus.training.features import Category, Cyclic, Derived, Feature, Lookup, Number
 from serinus.training.metrics import AnyQuality, MulticlassQuality, Quality, RegressionQuality, auc, quality, quality_of
+from serinus.training.modules import package
 from serinus.training.preprocess import Preprocess, learn
 from serinus.training.scalarizers import FixedWeights, Scalarizer, UncertaintyWeights
 from serinus.training.targets import Learnt, Target
 from serinus.training.trainer import Epoch, Trained, fit
+from serinus.training.wrap import wrap
 
 __all__ = [
     "AnyQuality",
@@ -22,10 +25,12 @@ __all__ = [
     "Cyclic",
     "Dataset",
     "Derived",
+    "Description",
     "Epoch",
     "Feature",
     "FixedWeights",
     "HardSharing",
+    "InputSaid",
     "InputSpec",
     "Learnt",
     "Lookup",
@@ -38,6 +43,7 @@ __all__ = [
     "RegressionQuality",
     "Scalarizer",
     "Target",
+    "TaskSaid",
     "Trained",
     "UncertaintyWeights",
     "auc",
@@ -45,6 +51,8 @@ __all__ = [
     "export",
     "fit",
     "learn",
+    "package",
     "quality",
     "quality_of",
+    "wrap",
 ]
