@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -15,11 +15,23 @@ from controller.rollouts import Ask, Facts, Rollout
 from controller.rows import latest_evidence, live_replicas
 from controller.tables import Model, Monitor
 from serinus.rollouts import Phase
+from serinus.routes import ReplicaReport
 
-__all__ = ["read_facts"]
+__all__ = ["Shared", "read_facts"]
 
 
-def read_facts(session: Session, model: Model, rollout: Rollout, now: float, ask: Ask | None = None) -> Facts:
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """Facts that many rollouts have in common, read once for all of them. `replicas`: of each pool, that are live."""
+
+    replicas: dict[str, tuple[ReplicaReport, ...]]
+    monitor_seen_at: float | None
+    dead_s: float
+
+
+def read_facts(
+    session: Session, model: Model, rollout: Rollout, now: float, ask: Ask | None = None, shared: Shared | None = None
+) -> Facts:
     if rollout.phase is Phase.QUEUED:
         return _of_the_queue(session, model, rollout, Facts(watermark_ms=model.watermark_ms, ask=ask))
     preflight, replay = preflight_of(session, rollout)
@@ -28,11 +40,11 @@ def read_facts(session: Session, model: Model, rollout: Rollout, now: float, ask
         preflight=preflight,
         replay=replay,
         watermark_ms=model.watermark_ms,
-        replicas=live_replicas(session, model.pool, now),
-        monitor_seen_at=session.scalar(select(func.max(Monitor.seen_at))),
+        replicas=shared.replicas[model.pool] if shared else live_replicas(session, model.pool, now),
+        monitor_seen_at=shared.monitor_seen_at if shared else session.scalar(select(func.max(Monitor.seen_at))),
         ask=ask,
         windows=model.sla.rollout.windows,
-        dead_s=leases.dead_s(session),
+        dead_s=shared.dead_s if shared else leases.dead_s(session),
     )
 
 

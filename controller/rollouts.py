@@ -129,7 +129,8 @@ class Facts:
     what that found, once it is done. `watermark_ms`: event time now, of the model's
     labels. `replicas`: the last report of each live replica of the pool. `monitor_seen_at`: wall time.
 
-    `windows`: those of the SLA as it is now. `dead_s`: wall seconds so far in which no controller was alive. Of a
+    `windows`: those of the SLA as it is now. `dead_s`: wall seconds so far in which no controller was alive.
+    `unsigned`: why the candidate must not go on for want of a signature. Of a
     queued rollout: `behind`: ids of those before it; `stable`: the version that is stable now; `unfit`: why its own
     cannot be compared with that."""
 
@@ -142,6 +143,7 @@ class Facts:
     replay: PreflightResult | None = None
     windows: Windows | None = None
     dead_s: float = 0.0
+    unsigned: str = ""
     behind: tuple[str, ...] = ()
     stable: int | None = None
     unfit: str = ""
