@@ -23,6 +23,7 @@ from controller.registry import alias_of, check_comparable, check_covers, point,
 from controller.rollouts import Ask, Facts, Rollout
 from controller.routes import UriOf, publish
 from controller.rows import active_rollout, as_rollout, lock_model, lock_rollout, save
+from controller.signatures import check_signed
 from controller.tables import Model, RolloutRow
 from controller.transitions import end
 from serinus.errors import AlreadyActive, BadInput, IllegalMove
@@ -58,6 +59,8 @@ def advance(
         expect(before)
         facts = read_facts(session, model, before, now, ask)
         after, actions = decide(before, facts, now)
+        if after.promoted and not before.promoted:
+            check_signed(session, model, before.candidate_digest)
         if after == before and not actions:
             follow(session, row, uri_of, now)
             return False
@@ -105,6 +108,7 @@ def start(
     model = lock_model(session, name)
     candidate = version_of(session, name, version)
     check_covers(model.sla, candidate.manifest)
+    check_signed(session, model, candidate.digest)
     check_plan(plan or model.sla.rollout, model.sla)
     waiting = select(RolloutRow).where(RolloutRow.model == name, RolloutRow.phase == Phase.QUEUED)
     busy = active_rollout(session, name) is not None or session.scalars(waiting).first() is not None
@@ -170,7 +174,9 @@ def promote_now(
 
     `initial`: only when there is no stable version yet. Raises NotFound, BadInput, IllegalMove."""
     model = lock_model(session, name)
-    check_covers(model.sla, version_of(session, name, version).manifest)
+    chosen = version_of(session, name, version)
+    check_covers(model.sla, chosen.manifest)
+    check_signed(session, model, chosen.digest)
     stable = alias_of(session, name, "stable")
     active = active_rollout(session, name)
     if stable == version and active is None:

@@ -13,6 +13,7 @@ from controller.queueing import before, unfit
 from controller.registry import alias_of
 from controller.rollouts import Ask, Facts, Rollout
 from controller.rows import latest_evidence, live_replicas
+from controller.signatures import unsigned
 from controller.tables import Model, Monitor
 from serinus.rollouts import Phase
 from serinus.routes import ReplicaReport
@@ -45,6 +46,7 @@ def read_facts(
         ask=ask,
         windows=model.sla.rollout.windows,
         dead_s=shared.dead_s if shared else leases.dead_s(session),
+        unsigned=unsigned(session, model, rollout.candidate_digest),
     )
 
 

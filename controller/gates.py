@@ -54,7 +54,10 @@ def waits_for(rollout: Rollout, facts: Facts, now: float) -> str:  # noqa: PLR09
 
 
 def shut(rollout: Rollout, facts: Facts, now: float) -> str:
-    """Until when no share may grow and nothing be promoted, by the windows of the plan and of the SLA as it is now."""
+    """Until when no share may grow and nothing be promoted, by the windows of the plan and of the SLA as it is now; or
+    whose signature the candidate lacks: a key was revoked, or the rule came later."""
+    if facts.unsigned:
+        return f"a signature that counts: {facts.unsigned}"
     until = closed((rollout.plan.windows, facts.windows), now)
     return f"the time at which it may go on, {until}" if until else ""
 

@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 
 from controller.registry import check_comparable, check_covers, version_of
 from controller.rollouts import Rollout
+from controller.signatures import unsigned
 from controller.tables import Model, RolloutRow
 from serinus.errors import AlreadyActive, InvalidPackage
 from serinus.rollouts import Phase
@@ -58,4 +59,4 @@ def unfit(session: Session, model: Model, stable: int | None, candidate: int) ->
         check_comparable(model.sla, version_of(session, model.name, stable).manifest, manifest)
     except InvalidPackage as error:
         return error.detail
-    return ""
+    return unsigned(session, model, version_of(session, model.name, candidate).digest)
