@@ -8,13 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from monitors.metrics import Reading
+from monitors.metrics import NIL_VARIANCE, Reading
 from monitors.sequential import LOG_E_CAP, critical_z, log_e, normal_from_t, shown, t_from_normal
 
 Floats = NDArray[np.float64]
 
-NIL_VARIANCE = 1e-12
-"""Below it two models are the same but for rounding."""
 _SUREST_Z = 20.0
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from monitors.days import DIFFERENCE_DAY_SD, LOSS_DAY_SD, MIN_BLOCKS, RATIO_DAY_SD, unseen
 from monitors.groupings import LOSS, SQ, N, P, Y
 from monitors.sequential import CALIBRATION_TAUS, DIFFERENCE_TAUS
 from monitors.windows import Groups, Windows
@@ -23,9 +24,11 @@ Mask = NDArray[np.bool_]
 Influence = Callable[[Floats], Floats]
 """Sums of groups, shape (R or 1, 2, C, G) -> what each adds to each of a metric's contrasts, shape (s, R, G)."""
 
-MIN_POSITIVES, MIN_GROUPS, MIN_BLOCKS = 30, 15, 5
+MIN_POSITIVES, MIN_GROUPS = 30, 15
 FIRST_DAYS_FACTOR = 16.0
 """Times the variance over users, as long as no grouping by time has MIN_BLOCKS blocks with positives."""
+NIL_VARIANCE = 1e-12
+"""Below it two models are the same but for rounding."""
 _LEAST_SUM = 1e-9
 
 
@@ -88,7 +91,9 @@ def auc_difference(windows: Windows) -> Reading:
         centred = (delta - delta.sum(axis=1, keepdims=True) / count[:, None]) * held
         return np.asarray(((count - 1) / count * np.square(centred).sum(axis=1))[None])
 
-    return _reading(windows, (values[:, 0] - values[:, 1])[None], variance, values[0], labelled=True)
+    return _reading(
+        windows, (values[:, 0] - values[:, 1])[None], variance, values[0], labelled=True, day_sd=DIFFERENCE_DAY_SD
+    )
 
 
 def calibration(windows: Windows) -> Reading:
@@ -100,7 +105,8 @@ def calibration(windows: Windows) -> Reading:
         each = influence(sums)
         return np.stack([each[:, 1] - each[:, 0], each[:, 1] + each[:, 0]])
 
-    return _reading(windows, values, _linear(both), np.exp(log_r[0]), labelled=True, two_sided=True)
+    own = np.exp(log_r[0])
+    return _reading(windows, values, _linear(both), own, labelled=True, two_sided=True, day_sd=RATIO_DAY_SD)
 
 
 def early_ratio(windows: Windows) -> Reading:
@@ -112,7 +118,8 @@ def early_ratio(windows: Windows) -> Reading:
         return (each[:, 1] - each[:, 0])[None]
 
     values = (log_r[:, 1] - log_r[:, 0])[None]
-    return _reading(windows, values, _linear(change), np.exp(log_r[0]), labelled=True, two_sided=True)
+    own = np.exp(log_r[0])
+    return _reading(windows, values, _linear(change), own, labelled=True, two_sided=True, day_sd=RATIO_DAY_SD)
 
 
 def mean_loss(windows: Windows, *, labelled: bool) -> Reading:
@@ -125,7 +132,8 @@ def mean_loss(windows: Windows, *, labelled: bool) -> Reading:
         each = sums[:, :, LOSS] / totals[:, :, LOSS, None] - sums[:, :, N] / totals[:, :, N, None]
         return (ratio[:, None] * (each[:, 1] - each[:, 0]))[None]
 
-    return _reading(windows, (ratio - 1)[None], _linear(influence), mean[0], labelled=labelled, taus=DIFFERENCE_TAUS)
+    value = (ratio - 1)[None]
+    return _reading(windows, value, _linear(influence), mean[0], labelled=labelled, day_sd=LOSS_DAY_SD)
 
 
 def top1(windows: Windows) -> Reading:
@@ -138,7 +146,7 @@ def top1(windows: Windows) -> Reading:
         return (each[:, 0] - each[:, 1])[None]
 
     values = (share[:, 0] - share[:, 1])[None]
-    return _reading(windows, values, _linear(influence), share[0], labelled=True)
+    return _reading(windows, values, _linear(influence), share[0], labelled=True, day_sd=DIFFERENCE_DAY_SD)
 
 
 def bias(windows: Windows) -> Reading:
@@ -155,7 +163,7 @@ def bias(windows: Windows) -> Reading:
         each = off - error[:, :, None] * (rows + drift)
         return np.stack([each[:, 1] - each[:, 0], each[:, 1] + each[:, 0]])
 
-    return _reading(windows, values, _linear(influence), error[0], labelled=False, two_sided=True)
+    return _reading(windows, values, _linear(influence), error[0], labelled=False, two_sided=True, day_sd=RATIO_DAY_SD)
 
 
 def shift(windows: Windows) -> Reading:
@@ -168,7 +176,8 @@ def shift(windows: Windows) -> Reading:
         return (each[:, 1] - each[:, 0])[None]
 
     values = np.log(mean[:, 1] / mean[:, 0])[None]
-    return _reading(windows, values, _linear(influence), mean[0], labelled=False, two_sided=True)
+    # it only holds the ramp, and that at once: no allowance for days
+    return _reading(windows, values, _linear(influence), mean[0], labelled=False, two_sided=True, day_sd=0.0)
 
 
 def agreement(windows: Windows) -> Reading:
@@ -181,7 +190,8 @@ def agreement(windows: Windows) -> Reading:
         return np.asarray(each / np.maximum(2 * size * rows, _LEAST_SUM)[:, None])[None]
 
     own = np.array([0.0, size[0]])
-    return _reading(windows, size[None], _linear(influence), own, labelled=False, taus=CALIBRATION_TAUS)
+    terms = _linear(influence), own
+    return _reading(windows, size[None], *terms, labelled=False, taus=CALIBRATION_TAUS, day_sd=0.0)
 
 
 def read(metric: Metric, windows: Windows, *, probabilities: bool) -> Reading:
@@ -243,8 +253,9 @@ def _reading(
     labelled: bool,
     two_sided: bool = False,
     taus: tuple[float, float, float] | None = None,
+    day_sd: float,
 ) -> Reading:
-    """Each contrast with the largest variance over the groupings that may speak."""
+    """Each contrast with the largest variance over the groupings that may speak, and what unseen days may add."""
     column = Y if labelled else N
     by_user, free = variance(windows.users), windows.users.with_events(column)
     blocks = [groups.with_events(column) for groups in windows.times]
@@ -258,6 +269,7 @@ def _reading(
     widest = np.argmax(table, axis=0)
     chosen = np.take_along_axis(np.stack(table), widest[None], axis=0)[0]
     nu = np.take_along_axis(np.stack(freedom)[:, None], widest[None], axis=0)[0] - 1
+    chosen = np.where(chosen < NIL_VARIANCE, chosen, chosen + unseen(windows, column, day_sd))
     ready = burnt_in(windows, labelled=labelled) & np.isfinite(value).all(axis=0) & np.isfinite(chosen).all(axis=0)
     scale = taus or (CALIBRATION_TAUS if two_sided else DIFFERENCE_TAUS)
     return Reading(value, chosen, nu, ready, scale, two_sided, float(own[0]), float(own[1]))

@@ -13,8 +13,8 @@ __all__ = ["Journal", "fingerprint"]
 
 ROOT = Path(__file__).parents[2]
 JUDGES = (
-    "accumulation", "accumulators", "assess", "bins", "groupings", "judgement", "metrics", "rates", "restarts", "rows",
-    "sequential", "shares", "verdicts",
+    "accumulation", "accumulators", "assess", "bins", "days", "groupings", "judgement", "metrics", "rates", "restarts",
+    "rows", "sequential", "shares", "verdicts",
 )  # fmt: skip
 """Modules of `monitors` that a verdict depends on."""
 

@@ -13,6 +13,7 @@ from sklearn.metrics import log_loss, roc_auc_score
 
 from monitors.accumulators import Cell, Layout
 from monitors.bins import Bins
+from monitors.days import DIFFERENCE_DAY_SD
 from monitors.groupings import Users, concordant
 from monitors.metrics import agreement, auc, auc_difference, auc_without_each, calibration, mean_loss, shift
 from monitors.rows import Scored
@@ -183,7 +184,8 @@ def test_before_five_blocks_hold_positives_users_count_sixteenfold() -> None:
     reading = auc_difference(windows)
     without = auc_without_each(windows.users, windows.users.hist.sum(axis=3))[0]
     delta = without[0] - without[1]
-    assert reading.variance[0, 0] == pytest.approx(16 * 63 / 64 * np.square(delta - delta.mean()).sum())
+    by_user = 63 / 64 * np.square(delta - delta.mean()).sum()
+    assert reading.variance[0, 0] == pytest.approx(16 * by_user + DIFFERENCE_DAY_SD**2)
     assert reading.nu[0, 0] == 63
 
 

@@ -72,10 +72,15 @@ def test_a_regression_that_begins_late_is_found_and_named() -> None:
     assert found.culprits == ("click / overall / auc",)
 
 
-def test_power_is_near_the_table_of_the_page() -> None:
-    fired = [power.run(Trial(suite="power", case="paired, .03 more", seed=seed)) for seed in range(12)]
+@pytest.mark.parametrize(
+    ("case", "least", "most"),
+    [("paired, .10 more", 30, 50), ("paired, .03 more", 150, 700)],
+    ids=["large, within hours", "small, within days"],
+)
+def test_power_is_near_the_table_of_the_page(case: str, least: int, most: int) -> None:
+    fired = [power.run(Trial(suite="power", case=case, seed=seed)) for seed in range(10)]
     assert all(each.word == "rolled back" for each in fired)
-    assert 45 <= float(np.median([each.positives for each in fired])) <= 140
+    assert least <= float(np.median([each.positives for each in fired])) <= most
 
 
 def cell_of(evidence: Evidence, metric: str = "auc", where: str = "overall") -> CellEvidence:
@@ -92,7 +97,7 @@ def cell_of(evidence: Evidence, metric: str = "auc", where: str = "overall") -> 
 )
 def test_a_model_that_orders_alike_never_fires(name: str, b: Callable[[Floats], Floats]) -> None:
     sla = sla_of(7_200)
-    found = looks(sla, ticks(changed(Crowd(hours=72, sessions=40.0).draw(3), b), sla, ("replay",)))
+    found = looks(sla, ticks(changed(Crowd(hours=144, sessions=40.0).draw(3), b), sla, ("replay",)))
     assert max(each.e for each in found) < 1
     assert cell_of(found[-1]).verdict == "satisfied"
     if name == "identical":
@@ -114,7 +119,8 @@ def test_scores_that_say_little_are_found_and_every_number_is_finite(
     b: Callable[[Floats], Floats], culprit: str
 ) -> None:
     sla = sla_of(7_200)
-    found = looks(sla, ticks(changed(Crowd(hours=72, sessions=40.0).draw(4), b), sla, ("replay",)))[-1]
+    calm = Crowd(hours=72, sessions=40.0, shock=0.2, err=0.05)
+    found = looks(sla, ticks(changed(calm.draw(4), b), sla, ("replay",)))[-1]
     assert found.verdict == "violated"
     assert any(culprit in name for name in found.culprits)
     for each in found.cells:
