@@ -15,10 +15,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from monitors.days import MIN_BLOCKS
 from monitors.drift import psi, shares_of
 from monitors.health_counts import LOSS, SQUARES, HealthCounts, N, P, Y
 from monitors.input_checks import CLUSTER
-from monitors.metrics import FIRST_DAYS_FACTOR, MIN_BLOCKS
+from monitors.metrics import FIRST_DAYS_FACTOR
 from monitors.sequential import CALIBRATION_TAUS, DIFFERENCE_TAUS, critical_z, log_e, normal_from_t, t_from_normal
 from serinus.baseline import TaskBaseline
 from serinus.limits import HealthLimits

@@ -17,7 +17,7 @@ import numpy as np
 from benchmarks.report import Table
 from benchmarks.simulations.bounds import at_most, between
 from benchmarks.simulations.scores import Sides, scored, year_of
-from benchmarks.simulations.trial import Outcome, Trial, item_of, roll
+from benchmarks.simulations.trial import FIRST_SEED, Outcome, Trial, item_of, roll
 from examples.flights.backtest import Year, compare, decisive, ticks
 from examples.flights.data import DAY_MS
 from monitors.rows import Tick
@@ -26,7 +26,7 @@ from serinus.sla import Sla
 __all__ = ["CASES", "NULLS", "run", "tables", "trials"]
 
 SLA_FILE = Path(__file__).parents[2] / "examples" / "flights" / "sla.yaml"
-FIRST, LAST_NULL, LAST = "2013-04-01", "2013-12-15", "2013-11-01"
+FIRST, LAST_NULL, LAST = "2013-04-05", "2013-12-11", "2013-10-30"
 NULL_DAYS = 14
 
 
@@ -77,7 +77,7 @@ def trials(*, quick: bool) -> list[Trial]:
         Trial(suite="flights", case=case, seed=number, start=start)
         for case, null in NULLS.items()
         if not quick or (null.pair == _PAIRS[0] and null.tick_s == TICK_S)
-        for number, start in enumerate(starts(FIRST, LAST_NULL, nulls))
+        for number, start in enumerate(starts(FIRST, LAST_NULL, nulls), FIRST_SEED)
     ]
     found += [
         Trial(suite="flights", case=case, seed=0, start=start) for start in starts(FIRST, LAST, dates) for case in CASES

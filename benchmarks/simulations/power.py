@@ -14,7 +14,7 @@ from scipy.stats import norm
 
 from benchmarks.report import Table
 from benchmarks.simulations.crowd import HOUR_MS, START_MS, Drawn, ticks
-from benchmarks.simulations.trial import Outcome, Trial, item_of, roll
+from benchmarks.simulations.trial import FIRST_SEED, Outcome, Trial, item_of, roll
 from monitors.rows import Tick
 from serinus.evidence import Stream
 from serinus.sla import Sla
@@ -49,7 +49,9 @@ CASES = {
 
 def trials(*, quick: bool) -> list[Trial]:
     count, cases = (5, list(CASES)[1:3]) if quick else (60, list(CASES))
-    return [Trial(suite="power", case=case, seed=seed) for case in cases for seed in range(count)]
+    return [
+        Trial(suite="power", case=case, seed=seed) for case in cases for seed in range(FIRST_SEED, FIRST_SEED + count)
+    ]
 
 
 def run(trial: Trial) -> Outcome:

@@ -10,7 +10,7 @@ import numpy as np
 from benchmarks.report import Table
 from benchmarks.simulations.bounds import at_least, at_most
 from benchmarks.simulations.crowd import START_MS, Crowd, ticks
-from benchmarks.simulations.trial import Outcome, Trial, item_of, roll
+from benchmarks.simulations.trial import FIRST_SEED, Outcome, Trial, item_of, roll
 from serinus.sla import Sla
 
 __all__ = ["CASES", "run", "tables", "trials"]
@@ -30,7 +30,11 @@ CASES: dict[str, tuple[Crowd, int | None]] = {
 def trials(*, quick: bool) -> list[Trial]:
     counts = [2] * len(CASES) if quick else [60, 20, 20, 20, 20]
     pairs = zip(CASES, counts, strict=True)
-    return [Trial(suite="system", case=case, seed=seed) for case, count in pairs for seed in range(count)]
+    return [
+        Trial(suite="system", case=case, seed=seed)
+        for case, count in pairs
+        for seed in range(FIRST_SEED, FIRST_SEED + count)
+    ]
 
 
 def run(trial: Trial) -> Outcome:

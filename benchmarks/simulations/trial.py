@@ -10,7 +10,10 @@ from serinus.evidence import Evidence, WorkItem
 from serinus.sla import Sla
 from serinus.tasks import Word
 
-__all__ = ["Outcome", "Trial", "item_of", "roll"]
+__all__ = ["FIRST_SEED", "Outcome", "Trial", "item_of", "roll"]
+
+FIRST_SEED = 10_000
+"""Of each case. What days may do (`monitors.days`) was settled on lower ones, and those tell nothing about it."""
 
 
 class Trial(Word):
