@@ -15,14 +15,15 @@ from serinus.slices import OTHER
 
 __all__ = ["Injection", "damages_of", "parse"]
 
-METRICS = ("auc", "calibration", "loss", "failures")
-_FORM = "expected METRIC:SIZE[@TASK][@SLICE=VALUE], METRIC one of auc, calibration, loss, failures"
+METRICS = ("auc", "calibration", "loss", "top1", "failures")
+_FORM = "expected METRIC:SIZE[@TASK][@SLICE=VALUE], METRIC one of auc, calibration, loss, top1, failures"
 
 
 @dataclass(frozen=True, slots=True)
 class Injection:
     """`size`: auc: how far it falls; calibration: factor on the probabilities; loss: growth of the squared error, as a
-    share of it; failures: share of the canary's answers. `task`, `where`: None: all, everybody."""
+    share of it; top1: how far the share of right answers falls, a little less in truth; failures: share of the canary's
+    answers. `task`, `where`: None: all, everybody."""
 
     text: str
     metric: str
@@ -63,8 +64,8 @@ def damages_of(injection: Injection, seen: Survey, sla: Sla) -> tuple[Damage, ..
     with one score drawn anew keep, over both sides, q (1 - q) a of what is lost."""
     if injection.metric == "failures":
         return (Damage(injection.task, injection.where, failed=min(injection.size, 1.0)),)
-    kinds = ("regression",) if injection.metric == "loss" else ("binary",)
-    wanted = [name for name, task in sla.tasks.items() if task.kind in kinds and injection.task in (None, name)]
+    kind = {"loss": "regression", "top1": "multiclass"}.get(injection.metric, "binary")
+    wanted = [name for name, task in sla.tasks.items() if task.kind == kind and injection.task in (None, name)]
     made = [damage for task in wanted if (damage := _damage(injection, task, seen)) is not None]
     if not made:
         raise BadInput(f"{injection.text}: no task that it could be put into has labels in these weeks")
@@ -79,6 +80,8 @@ def _damage(injection: Injection, task: str, seen: Survey) -> Damage | None:
     if injection.metric == "loss":
         error = float(np.mean((known.p - known.y) ** 2)) if len(known.y) else 0.0
         return Damage(task, injection.where, spread=math.sqrt(injection.size * error)) if error else None
+    if injection.metric == "top1":
+        return _turned(injection, task, float(known.y.mean()) if len(known.y) else 0.0)
     if (auc := known.auc) is None:
         return None
     if injection.size >= auc - 0.5:
@@ -86,3 +89,14 @@ def _damage(injection: Injection, task: str, seen: Survey) -> Damage | None:
             return None
         raise BadInput(f"{injection.text}: the AUC of {task} is {auc:.3f}, it cannot fall by so much")
     return Damage(task, injection.where, share=injection.size / (auc - 0.5), pool=known.p)
+
+
+def _turned(injection: Injection, task: str, right: float) -> Damage | None:
+    """What was right becomes wrong in a share of the answers; of what was wrong some becomes right, which is left out.
+
+    `right`: share of stable's answers."""
+    if injection.size > right:
+        if injection.task is None or not right:
+            return None
+        raise BadInput(f"{injection.text}: {task} is right in {right:.3f} of its answers, it cannot fall by so much")
+    return Damage(task, injection.where, turned=injection.size / right)

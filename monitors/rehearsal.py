@@ -23,6 +23,7 @@ from monitors.predictions import Predictions
 __all__ = ["BASELINE", "CANDIDATE", "ROLLOUT", "Cast", "Damage", "Past", "Rehearsal"]
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 Hashes = NDArray[np.uint64]
 
 ROLLOUT = "rehearsal"
@@ -47,7 +48,8 @@ class Damage:
     """What is wrong with the candidate, for one task (None: all) and one value of a slice (None: everybody).
 
     `share` of its scores are drawn from `pool` instead, whatever the request; probabilities are multiplied by `scale`;
-    values of a regression get noise of standard deviation `spread`; `failed`: share of the canary's answers."""
+    values of a regression get noise of standard deviation `spread`; `failed`: share of the canary's answers; `turned`:
+    share of a multiclass task's scores whose probabilities move on by one class."""
 
     task: str | None = None
     where: tuple[str, str] | None = None
@@ -56,6 +58,7 @@ class Damage:
     scale: float = 1.0
     spread: float = 0.0
     failed: float = 0.0
+    turned: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +148,11 @@ class Cast:
             value[hit] += damage.spread * ndtri(_uniform(rows.take(hit), self.seed, 7, salt))
         if damage.failed:
             failed |= hit & (rows.arm == CANARY) & (_uniform(rows, self.seed, 8, salt) < damage.failed)
-        return rows.changed(value=value, failed=failed)
+        rows = rows.changed(value=value, failed=failed)
+        if damage.turned and len(rows.classes):
+            chosen = hit & (rows.classes >= 0) & (_uniform(rows, self.seed, 10, salt) < damage.turned)
+            return _turned(rows, np.flatnonzero(chosen))
+        return rows
 
 
 class Rehearsal(LogReader):
@@ -162,6 +169,17 @@ class Rehearsal(LogReader):
             return Predictions.concat([], len(self.slices)), ()
         rows, broken = super().predictions(max(start_ms, self.since_ms or start_ms), end_ms)
         return self.cast.play(rows, self.words, self.slices), broken
+
+
+def _turned(rows: Predictions, at: Ints) -> Predictions:
+    """The same with each probability of these scores given to the next class, the last one's to the first."""
+    shares = rows.shares_of(at)
+    counts = np.isfinite(shares).sum(axis=1, keepdims=True)
+    places = np.arange(shares.shape[1])
+    moved = np.take_along_axis(shares, (places - 1) % np.maximum(counts, 1), axis=1)
+    classes = rows.classes.copy()
+    classes[at] = len(rows.shares) + np.arange(len(at))
+    return rows.changed(classes=classes, shares=np.concatenate([rows.shares, np.where(places < counts, moved, np.nan)]))
 
 
 def _uniform(rows: Predictions, seed: int, stream: int, word: str) -> Floats:

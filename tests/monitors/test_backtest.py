@@ -254,3 +254,27 @@ def test_a_regression_task_is_replayed_as_well(tmp_path: Path, write_log: Callab
     assert (line(result, "twin")["judged"], line(result, "twin")["rolled_back"]) == (2, 0)
     assert (line(result, "loss:0.5")["judged"], line(result, "loss:0.5")["rolled_back"]) == (1, 1)
     assert "minutes / overall / loss" in line(result, "loss:0.5")["culprits"]
+
+
+def test_a_multiclass_task_that_is_right_less_often_is_found(tmp_path: Path, write_log: Callable[..., None]) -> None:
+    pick, rows = random.Random(9), []
+    for number in range(8 * 300):
+        event_ms = START + number * DAY_MS // 300
+        at, truth = uuid7(event_ms, number.to_bytes(10, "big")).bytes, pick.randrange(4)
+        said = truth if pick.random() < 0.8 else pick.randrange(4)
+        classes = np.where(np.arange(4) == said, 0.7, 0.1).astype("<f4").tobytes()
+        rest: dict[str, Any] = {"entity": f"u{pick.randrange(300)}", "rollout": "", "epoch": 1, "latency_us": 5}
+        score = Score("colour", 0.7, 1, "", classes)
+        rows.append(PredictionRow(id=at, index=0, arm="stable", scores=[score], slices={}, **rest))
+        rows.append(LabelRow(at, 0, "colour", float(truth), event_ms + 1))
+    write_log(tmp_path, "paint", rows)
+    task = {"kind": "multiclass", "label_window_s": 60, "absent": "unlabelled"}
+    told = {
+        "sla": {"model": "paint", "tasks": {"colour": task}, "tick_s": 21_600, "freeze_scores": 400},
+        "watermark_ms": START + 8 * DAY_MS,
+    }
+    told |= {"weeks": 8 / 7, "days": 8, "repeats": 2, "inject": ["top1:0.4"]}
+    result = run(Job(id="b", kind="backtest", model="paint", params=told), tmp_path, tmp_path, quiet)
+    assert (line(result, "twin")["judged"], line(result, "twin")["rolled_back"]) == (2, 0)
+    assert (line(result, "top1:0.4")["judged"], line(result, "top1:0.4")["rolled_back"]) == (1, 1)
+    assert any("colour / overall" in each for each in line(result, "top1:0.4")["culprits"])
