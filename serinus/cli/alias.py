@@ -27,9 +27,7 @@ def list_(model: Model, home: HomeOption = None, as_json: AsJson = False) -> Non
 
 
 @group.command("set")
-def set_(
-    model: Model, alias: Alias, version: Version, reason: Reason = "", home: HomeOption = None
-) -> None:
+def set_(model: Model, alias: Alias, version: Version, reason: Reason = "", home: HomeOption = None) -> None:
     """Let an alias name a version."""
     client_of(home).alias_set(model, alias, version, reason)
     console.print(f"{model}: {alias} is version {version}", markup=False)

@@ -47,15 +47,20 @@ def _list(subject: str | None, actor: str | None, limit: int, home: HomeOption, 
 
 
 @group.command()
-def verify(home: HomeOption = None, as_json: AsJson = False) -> None:
+def verify(
+    kept: Annotated[str | None, typer.Option(help="NUMBER:SEAL, noted earlier: the log must still have it.")] = None,
+    home: HomeOption = None,
+    as_json: AsJson = False,
+) -> None:
     """Check that every entry is as it was written, in its place. Exit code 1 when one is not."""
-    found = client_of(home).audit_verify()
+    found = client_of(home).audit_verify(kept)
     if as_json:
         print_json(found)
     elif found.ok:
-        console.print(f"{found.entries} entries, each as it was written")
+        console.print(f"{found.entries} entries, each as it was written; note this elsewhere:")
+        console.print(f"{found.head}:{found.seal}", soft_wrap=True)
     else:
-        complain(f"the chain breaks at entry {found.broken_at}: it, or one before it, was altered", "keep a copy now")
+        complain(f"the chain breaks at entry {found.broken_at}: {found.why}", "keep a copy of the database now")
     raise typer.Exit(0 if found.ok else 1)
 
 

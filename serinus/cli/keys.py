@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from serinus.cli.complete import Model, Version
-from serinus.cli.output import AsJson, HomeOption, client_of, console, print_json, table
+from serinus.cli.output import AsJson, HomeOption, client_of, console, print_json, table, wall_time
 from serinus.errors import BadInput, Unavailable
 from serinus.package import digest_of
 
@@ -63,7 +63,8 @@ def list_(home: HomeOption = None, as_json: AsJson = False) -> None:
     if as_json:
         print_json(found)
     else:
-        table("", ("key", "fingerprint"), [(each.name, each.fingerprint[:16]) for each in found])
+        rows = [(each.name, each.fingerprint[:16], wall_time(each.revoked_at)) for each in found]
+        table("", ("key", "fingerprint", "revoked"), rows)
 
 
 @group.command()

@@ -47,10 +47,10 @@ def list_(home: HomeOption = None, as_json: AsJson = False) -> None:
         return
     rows = [
         (each.name, each.role, wall_time(each.created_at), _end(each.expires_at), wall_time(each.last_used_at),
-         wall_time(each.revoked_at))
+         each.source)
         for each in found
     ]  # fmt: skip
-    table("", ("token", "role", "made", "expires", "last used", "revoked"), rows)
+    table("", ("token", "role", "made", "expires", "last used", "from"), rows)
 
 
 @group.command()

@@ -8,9 +8,8 @@ import typer
 from typer.core import TyperGroup
 
 from serinus.cli.complete import Model, Version
-from serinus.cli.output import AsJson, HomeOption, client_of, console, print_json, table, wall_time
+from serinus.cli.output import AsJson, HomeOption, Reason, client_of, console, print_json, table, wall_time
 from serinus.client.cards import VersionCard
-from serinus.errors import BadInput
 
 __all__ = ["add_to", "confirmed"]
 
@@ -65,26 +64,22 @@ def show(model: Model, version: Version, home: HomeOption = None, as_json: AsJso
 def tag(
     model: Model,
     version: Version,
-    tags: Annotated[list[str], typer.Argument(metavar="KEY=VALUE...", help="KEY= takes a tag away.")],
+    tags: Annotated[list[str], typer.Argument(metavar="TAG...", help="Such as approved, or team=ads.")],
+    *,
+    remove: Annotated[bool, typer.Option("--remove", help="Take them away.")] = False,
     home: HomeOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Set tags of a version; others stay."""
+    """Add tags to a version, or take some away; others stay."""
     client = client_of(home)
     card = client.version(model, version)
-    wanted = dict(card.tags)
-    for each in tags:
-        name, equals, value = each.partition("=")
-        if not equals or not name:
-            raise BadInput(f"{each!r} is no tag", "expected KEY=VALUE, or KEY= to take it away")
-        wanted.pop(name, None)
-        if value:
-            wanted[name] = value
-    card = client.version_edit(model, version, tags=wanted, if_match=card.etag)
+    kept = [each for each in card.tags if each not in tags]
+    card = client.version_edit(model, version, tags=kept if remove else [*kept, *tags], if_match=card.etag)
     if as_json:
         print_json(card)
     else:
-        console.print(f"{model} version {version}: {_words(card.tags) or 'no tags'}", markup=False, soft_wrap=True)
+        said = ", ".join(card.tags) or "no tags"
+        console.print(f"{model} version {version}: {said}", markup=False, soft_wrap=True)
 
 
 @group.command()
@@ -101,10 +96,10 @@ def note(
 
 
 @group.command()
-def delete(model: Model, version: Version, yes: Yes = False, home: HomeOption = None) -> None:
+def delete(model: Model, version: Version, reason: Reason = "", yes: Yes = False, home: HomeOption = None) -> None:
     """Delete a version. Refused while an alias, a rollout or a replica names it."""
     confirmed(f"Delete {model} version {version}? Its number is never given again.", yes)
-    client_of(home).version_delete(model, version)
+    client_of(home).version_delete(model, version, reason)
     console.print(f"{model} version {version} is deleted", markup=False)
 
 
@@ -118,7 +113,7 @@ def _tell(model: str, card: VersionCard) -> None:
         "data": card.lineage.data_window,
         "made from": card.lineage.parent,
         "size": card.size_bytes and f"{card.size_bytes / 1e6:.1f} MB",
-        "tags": _words(card.tags),
+        "tags": ", ".join(card.tags),
         "signed by": ", ".join(str(_signer(each)) for each in card.signatures) or "nobody",
         "notes": card.notes,
     }
@@ -138,12 +133,9 @@ def _tell(model: str, card: VersionCard) -> None:
 
 def _signer(signature: Any) -> Any:
     if isinstance(signature, dict):
-        return signature.get("name") or str(signature.get("key"))[:12]
+        name = str(signature.get("key") or str(signature.get("fingerprint"))[:12])
+        return name if signature.get("good", True) else f"{name} (does not count: {signature.get('why')})"
     return signature
-
-
-def _words(tags: Any) -> str:
-    return ", ".join(f"{name}={value}" for name, value in dict(tags).items())
 
 
 def add_to(app: typer.Typer) -> None:

@@ -22,11 +22,12 @@ __all__ = [
 
 
 class Lineage(View):
-    """Where a version comes from. `parent`: digest of the package that it was made from."""
+    """Where a version comes from. `parent`: number of the version that it was made from."""
 
     code_revision: str | None = None
     data_window: str | None = None
-    parent: str | None = None
+    parent: int | None = None
+    parent_digest: str | None = None
     created_by: str | None = None
 
 
@@ -38,7 +39,7 @@ class VersionCard(VersionView):
     model: str = ""
     tasks: tuple[Any, ...] = ()
     lineage: Lineage = Lineage()
-    tags: Any = ()
+    tags: tuple[str, ...] = ()
     notes: str = ""
     size_bytes: int | None = None
     metrics: dict[str, Any] = {}
@@ -94,6 +95,7 @@ class KeyView(View):
 
     name: str = ""
     fingerprint: str = ""
+    revoked_at: float | None = None
 
 
 class GarbageView(View):

@@ -26,7 +26,7 @@ class TokenView(View):
     created_at: float | None = None
     expires_at: float | None = None
     last_used_at: float | None = None
-    revoked_at: float | None = None
+    source: str = ""
 
 
 class TokenMade(TokenView):
@@ -50,14 +50,19 @@ class AuditEntry(View):
 
 
 class AuditVerdict(View):
-    """Whether the chain holds from its first line to its last; else `broken_at` is the number of the first that does
-    not."""
+    """Whether the chain holds; else `broken_at` is the number of the first entry that does not fit, and `why`.
+
+    `head`, `seal`: of the last entry; kept elsewhere, they show later that nobody has rewritten the log."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
     ok: bool
-    entries: int | None = None
+    entries: int = 0
     broken_at: int | None = None
+    why: str = ""
+    head: int = 0
+    seal: str = ""
+    next: int | None = None
 
 
 class EventView(View):

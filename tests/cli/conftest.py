@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -14,6 +18,8 @@ import pytest
 
 from serinus.home import Home, Stack, write_whole
 from serinus.package import write_manifest
+
+ROOT = Path(__file__).parents[2]
 
 
 @dataclass
@@ -103,6 +109,44 @@ def home(server: Scripted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> H
     )
     write_whole(found.stack_file, stack)
     return found
+
+
+@dataclass(frozen=True)
+class RealController:
+    """A controller process of its own, with its database; `token`: an admin's."""
+
+    url: str
+    token: str
+    process: subprocess.Popen[str]
+
+
+@pytest.fixture(scope="module")
+def controller(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealController]:
+    """The real process, on a free port, with SQLite."""
+    home, token = tmp_path_factory.mktemp("controller"), "an-admin-of-the-tests-0123456789"
+    known = [{"name": "root", "role": "admin", "sha256": hashlib.sha256(token.encode()).hexdigest()}]
+    (home / "tokens.json").write_text(json.dumps(known))
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("SERINUS_")}
+    settings = {"SERINUS_HOME": str(home), "SERINUS_CONTROLLER_PORT": "0"}
+    with (home / "log").open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "controller"],
+            cwd=home,
+            env={**plain, **settings, "SERINUS_TOKENS_FILE": str(home / "tokens.json"), "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        )
+    guard = threading.Timer(60, process.kill)
+    guard.start()
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    guard.cancel()
+    assert line, (home / "log").read_text()
+    yield RealController(json.loads(line)["url"], token, process)
+    process.terminate()
+    process.wait(30)
+    process.stdout.close()
 
 
 @pytest.fixture

@@ -42,9 +42,17 @@ class Access(Base):
         async for each in self.api.pages("/v1/audit", subject=subject, actor=actor):
             yield AuditEntry.model_validate(each)
 
-    async def audit_verify(self) -> AuditVerdict:
-        """Whether every entry of the audit log is as it was written, in its place."""
-        return AuditVerdict.model_validate(await self.api.read("/v1/audit/verify"))
+    async def audit_verify(self, kept: str | None = None) -> AuditVerdict:
+        """Whether every entry of the audit log is as it was written, in its place.
+
+        `kept`: NUMBER:SEAL of an entry that one has noted elsewhere: the log must still have it."""
+        seen, after = 0, 0
+        while True:
+            found = AuditVerdict.model_validate(await self.api.read("/v1/audit/verify", after=after, kept=kept))
+            seen += found.entries
+            if not found.ok or found.next is None:
+                return found.model_copy(update={"entries": seen})
+            after = found.next
 
     async def events(self, model: str | None = None, last_id: str = "") -> AsyncIterator[EventView]:
         """What changes, as it changes, without end; of one model or of all. `last_id`: go on after this event."""

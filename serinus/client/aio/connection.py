@@ -136,7 +136,8 @@ class Connection:
                 async with aclosing(self._stream(path, last_id, asked)) as stream:
                     async for event in stream:
                         failures, last_id = 0, event.id or last_id
-                        yield event
+                        if event.data:  # not a heartbeat
+                            yield event
                 raise Unavailable(f"{self.what} ended the stream of events")
             except (SerinusError, httpx.TransportError) as error:
                 if not passing(error) or failures >= len(RETRIES_S):

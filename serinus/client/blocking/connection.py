@@ -133,7 +133,8 @@ class Connection:
                 with closing(self._stream(path, last_id, asked)) as stream:
                     for event in stream:
                         failures, last_id = 0, event.id or last_id
-                        yield event
+                        if event.data:  # not a heartbeat
+                            yield event
                 raise Unavailable(f"{self.what} ended the stream of events")
             except (SerinusError, httpx.TransportError) as error:
                 if not passing(error) or failures >= len(RETRIES_S):

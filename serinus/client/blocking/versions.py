@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -55,18 +55,20 @@ class Versions(Uploads):
         model: str,
         version: int,
         *,
-        tags: Any = None,
+        tags: Sequence[str] | None = None,
         notes: str | None = None,
         if_match: str | None = None,
     ) -> VersionCard:
         """Replace tags, notes, or both; what is None stays."""
-        body = {name: value for name, value in (("tags", tags), ("notes", notes)) if value is not None}
+        asked = {"tags": None if tags is None else list(tags), "notes": notes}
+        body = {name: value for name, value in asked.items() if value is not None}
         path = f"/v1/models/{model}/versions/{version}"
         return VersionCard.model_validate(self.api.write("PATCH", path, body, if_match=if_match))
 
-    def version_delete(self, model: str, version: int, if_match: str | None = None) -> None:
+    def version_delete(self, model: str, version: int, reason: str = "", if_match: str | None = None) -> None:
         """Delete a version. Refused while an alias, an active rollout or a replica names it."""
-        self.api.write("DELETE", f"/v1/models/{model}/versions/{version}", if_match=if_match)
+        path = f"/v1/models/{model}/versions/{version}"
+        self.api.write("DELETE", path, params={"reason": reason} if reason else {}, if_match=if_match)
 
     def diff(self, model: str, old: int, new: int) -> VersionDiff:
         """Two versions compared: metrics by task and slice, inputs, tasks, size, precision."""
