@@ -24,8 +24,8 @@ def begin(
     model: str,
     digest: str,
     size_bytes: int,
-    signatures: tuple[Signature, ...],
     *,
+    signatures: tuple[Signature, ...],
     actor: str,
     now: float,
 ) -> UploadRow:

@@ -38,8 +38,16 @@ def start(model: Name, body: UploadBody, services: Used, caller: Engineering, re
     if body.size_bytes > MAX_BYTES + SPARE_BYTES:
         raise TooLarge(f"the package is larger than {MAX_BYTES} bytes")
     with services.db.write() as session:
-        now, told = services.clock(), (body.digest, body.size_bytes, body.signatures)
-        return _view(services, begin(session, model, *told, actor=caller.name, now=now), response)
+        row = begin(
+            session,
+            model,
+            body.digest,
+            body.size_bytes,
+            signatures=body.signatures,
+            actor=caller.name,
+            now=services.clock(),
+        )
+        return _view(services, row, response)
 
 
 @router.get("/uploads/{upload}")
