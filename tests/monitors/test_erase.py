@@ -312,3 +312,16 @@ def test_readers_that_go_on_see_each_row_once_and_no_row_of_that_entity(
     labels, worse = reader.labels(START, START + HOUR_MS)
     assert (broken, worse) == ((), ())
     assert len(after) + len(labels) == sum(not isinstance(row, InputRow) for row in without(world, "user-3"))
+
+
+def test_a_file_goes_on_saying_which_frames_it_stands_for(tmp_path: Path, world: dict[Kind, list[Any]]) -> None:
+    """A compaction that was killed left the frame files that it had put into Parquet already."""
+    log = tmp_path / "log"
+    frames = {path: path.read_bytes() for path in log.rglob("*.log")}
+    archive(log)
+    for path, data in frames.items():
+        path.write_bytes(data)
+        os.utime(path, (time.time() - OLD_S,) * 2)
+    assert all_rows(log) == sorted(itertools.chain(*world.values()), key=repr)
+    erased(log, tmp_path / "state")
+    assert all_rows(log) == without(world, "user-3")

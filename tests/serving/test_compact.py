@@ -149,6 +149,7 @@ def test_files_of_before_a_column_was_added_become_one_with_newer_ones(
             if number < 2:
                 patched.setattr("serinus.archive_rows.schema", older)
                 patched.setattr(archiver, "schema", older)
+                patched.setattr("serinus.archive_files.schema", older)
             Archiver(folder(tmp_path), "predictions", 0).run(LATER)
     assert suffixes(tmp_path) == [".parquet"]
     assert rows(tmp_path, "predictions") == wanted
