@@ -46,10 +46,14 @@ def create_app(services: Services) -> FastAPI:
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         services.bell.hang()
         services.store.sweep()
+        services.presence.start()
+        services.listening.start()
         services.reconciler.start()
         services.sender.start()
         yield
+        services.listening.stop()
         services.reconciler.stop()
+        services.presence.stop()
         services.sender.stop()
 
     app = FastAPI(title="Serinus controller", version=serinus.__version__, lifespan=lifespan)

@@ -53,7 +53,7 @@ def delete_model(session: Session, name: str, *, retire: bool, reason: str, acto
     session.execute(update(AlertRow).where(*lasting).values(active=None, resolved_at=now))
     model.deleted_at, model.warm = now, None
     session.flush()
-    wakes(session, "routes")
+    wakes(session, f"routes:{name}", f"pool:{model.pool}")
     detail = {"retire": retire, "reason": reason}
     audit(session, actor=actor, action="model.delete", subject=f"models/{name}", detail=detail, now=now)
     return model

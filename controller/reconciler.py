@@ -1,54 +1,74 @@
-"""The loop that carries rollouts forward: one thread a process, one active reconciler a database."""
+"""The loop that carries rollouts forward: one thread a process, one active reconciler a database.
+
+It is told of what changed, and looks at those rollouts at once; every FULL_S it looks at all, whatever it was told."""
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
 
 from controller import leases
 from controller.advance import advance
 from controller.database import Database
+from controller.glance import stirred
 from controller.queueing import turns
 from controller.routes import UriOf
-from controller.tables import RolloutRow, Route
+from controller.tables import Model, Route
 from serinus.errors import SerinusError, Stale
 
 __all__ = ["Reconciler"]
 
 log = logging.getLogger(__name__)
 EVERY_S = 0.5
+FULL_S = 1.0
+"""Wall seconds between looks at all rollouts: what the clock alone brings about is as late as that at most."""
+LEAST_S = 0.2
+"""Between looks at all, however often something that concerns all changes (replicas that come and go)."""
+HEAR_S = 5.0
+"""Between looks for tables of other controllers while they are told besides; else EVERY_S."""
 MOVES = 50
 """More moves than any plan has in a row: a loop beyond them would be a fault of ours."""
+Models = Collection[str] | None
+"""None: all."""
 
 
 class Reconciler:
-    """Wakes on `nudge`, else every EVERY_S; `ring` is called when a route table changed in the database.
+    """`nudge` wakes it. `ring` is called with the pool of a route table that another process changed.
 
-    `clock` gives wall time in Unix seconds."""
+    `clock` gives wall time in Unix seconds. `deaf`: whether changes of other processes have to be looked for."""
 
-    def __init__(self, db: Database, uri_of: UriOf, clock: Callable[[], float], ring: Callable[[], object]) -> None:
-        self.db, self.uri_of, self.clock, self.ring = db, uri_of, clock, ring
+    def __init__(
+        self,
+        db: Database,
+        uri_of: UriOf,
+        clock: Callable[[], float],
+        ring: Callable[[str], object],
+        deaf: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self.db, self.uri_of, self.clock, self.ring, self.deaf = db, uri_of, clock, ring, deaf
         self.holder = uuid.uuid4().hex
         self.active = False
-        self._awake = threading.Event()
-        self._stop = threading.Event()
-        self._epochs: list[tuple[str, int]] = []
+        self._awake, self._stop = threading.Event(), threading.Event()
+        self._due, self._lock = set[str](), threading.Lock()
+        self._full_at = self._heard_at = float("-inf")
+        self._epochs: dict[tuple[str, str], int] | None = None
         self._thread = threading.Thread(target=self._loop, name="reconciler", daemon=True)
 
-    def round(self) -> int:
-        """Carry every rollout that goes on, or may begin, as far as the facts allow.
+    def round(self, models: Models = None) -> int:
+        """Carry every rollout (of these models) that goes on, or may begin, as far as the facts allow.
 
         Gives how many steps were taken; 0 without the lease."""
         self.active = leases.hold(self.db, self.holder, self.clock())
         if not self.active:
             return 0
         with self.db.read() as session:
-            query = select(RolloutRow.id).where(RolloutRow.active_model.is_not(None)).order_by(RolloutRow.started_at)
-            ids = [*session.scalars(query), *turns(session)]
+            ids = [*stirred(session, self.clock(), models), *turns(session)]
         return sum(self._carry(rollout_id) for rollout_id in ids)
 
     def _carry(self, rollout_id: str) -> int:
@@ -58,13 +78,21 @@ class Reconciler:
                     return steps
             except Stale:
                 return steps
+            except SQLAlchemyError:
+                raise  # the database fails, for the others as well
             except SerinusError:
                 log.exception("rollout %s could not be carried forward", rollout_id)
+                return steps
+            except Exception:
+                log.exception("rollout %s: a fault of ours; the others go on", rollout_id)
                 return steps
         log.error("rollout %s did not come to rest in %d steps", rollout_id, MOVES)
         return MOVES
 
-    def nudge(self) -> None:
+    def nudge(self, model: str = "") -> None:
+        """What decisions about this model rest on has changed; "": about any."""
+        with self._lock:
+            self._due.add(model)
         self._awake.set()
 
     def start(self) -> None:
@@ -85,18 +113,44 @@ class Reconciler:
     def _loop(self) -> None:
         while not self._stop.is_set():
             try:
-                self.round()
+                self._turn()
                 self._hear()
+            except SQLAlchemyError as error:
+                self.active, self._full_at = False, float("-inf")
+                log.warning("rollouts wait for the database: %s", str(error).strip().splitlines()[0])
+                self._stop.wait(EVERY_S)
             except Exception:
+                self._full_at = float("-inf")
                 log.exception("the reconciler's round failed; it tries again")
                 self._stop.wait(EVERY_S)
-            self._awake.wait(EVERY_S)
+            self._awake.wait(LEAST_S if "" in self._due else EVERY_S)
             self._awake.clear()
 
+    def _turn(self) -> None:
+        """A round for all when it is time for that, else for what changed."""
+        since = time.monotonic() - self._full_at
+        with self._lock:
+            due, self._due = self._due, set()
+        if since >= FULL_S or ("" in due and since >= LEAST_S):
+            self._full_at = time.monotonic()
+            self.round()
+            return
+        if "" in due:
+            with self._lock:
+                self._due.add("")
+            due.discard("")
+        if due:
+            self.round(due)
+
     def _hear(self) -> None:
-        """Ring for tables that another controller process wrote."""
+        """Ring for pools whose tables another controller process wrote."""
+        if time.monotonic() - self._heard_at < (EVERY_S if self.deaf() else HEAR_S):
+            return
+        self._heard_at = time.monotonic()
+        query = select(Model.pool, Route.model, Route.epoch).join(Model, Model.name == Route.model)
         with self.db.read() as session:
-            epochs = [(row.model, row.epoch) for row in session.execute(select(Route.model, Route.epoch))]
-        if sorted(epochs) != self._epochs:
-            self._epochs = sorted(epochs)
-            self.ring()
+            epochs = {(row.pool, row.model): row.epoch for row in session.execute(query)}
+        if self._epochs is not None:
+            for pool in {pool for (pool, _), _ in epochs.items() ^ self._epochs.items()}:
+                self.ring(pool)
+        self._epochs = epochs

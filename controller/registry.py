@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from controller.database import wakes
 from controller.rows import lock_model
 from controller.slas import add_sla
 from controller.tables import Alias, AliasMove, Model, Version, VersionCardRow
@@ -54,7 +55,9 @@ def put_model(
     if model.sla != sla:
         model.sla = sla
         add_sla(session, sla, reason=reason, actor=actor, now=now)
-    model.pool = pool
+    if model.pool != pool:
+        wakes(session, f"pool:{model.pool}", f"pool:{pool}")
+        model.pool = pool
     if signed_by is not None:
         model.signed_by = signed_by
     return model

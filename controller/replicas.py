@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from sqlalchemy import delete, select, update
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy import bindparam, delete, update
 from sqlalchemy.orm import Session
 
 from controller.database import upsert, wakes
 from controller.rows import report_of
-from controller.tables import Model, Replica, Route
-from serinus.routes import ReplicaReport, Watched, WatchRequest
+from controller.tables import Replica
+from serinus.routes import ReplicaReport, WatchRequest
 
-__all__ = ["gone", "newer", "record"]
+__all__ = ["GRACE_S", "gone", "record", "renew", "said"]
 
 GRACE_S = 15.0
 """Wall seconds beyond the end of its poll within which a replica must call again to count as live."""
@@ -27,33 +30,49 @@ def record(session: Session, pool: str, request: WatchRequest, now: float) -> fl
     if row is not None and report.number < row.number:
         row.expires_at = max(now + request.wait_s + GRACE_S, row.expires_at)
         return row.expires_at
-    news = row is None or _said(report_of(row)) != _said(report)
+    news = row is None or said(report_of(row)) != said(report)
     news = news or (row is not None and row.expires_at <= now)
     expires_at = max(now + request.wait_s + GRACE_S, row.expires_at if row else 0.0)
-    upsert(
-        session,
-        Replica,
-        {"pool": pool, "replica": report.replica},
-        {
-            "role": report.role,
-            "number": report.number,
-            "applied": report.applied,
-            "loaded": report.loaded,
-            "fetched": report.fetched,
-            "failed": report.failed,
-            "resident_bytes": report.resident_bytes,
-            "free_bytes": report.free_bytes,
-            "seen_at": now,
-            "expires_at": expires_at,
-        },
-    )
+    upsert(session, Replica, {"pool": pool, "replica": report.replica}, _values(report, now, expires_at))
     if news:
         session.execute(delete(Replica).where(Replica.expires_at < now - FORGET_S))
         wakes(session, "facts")
     return expires_at
 
 
-def _said(report: ReplicaReport) -> tuple[object, ...]:
+def renew(session: Session, noted: Iterable[tuple[str, WatchRequest, float, float]]) -> None:
+    """Write many reports that say nothing new: (pool, request, when it came, until when it counts).
+
+    What the replica said later to another controller stays; of the two ends the later one counts."""
+    rows = [
+        {"of_pool": pool, "of_replica": request.report.replica, **_values(request.report, at, expires_at)}
+        for pool, request, at, expires_at in sorted(noted, key=lambda each: (each[0], each[1].report.replica))
+    ]
+    if not rows:
+        return
+    mine = (Replica.pool == bindparam("of_pool"), Replica.replica == bindparam("of_replica"))
+    later = Replica.number <= bindparam("number")
+    table: Any = Replica.__table__
+    columns = {name: bindparam(name) for name in rows[0] if not name.startswith("of_")}
+    session.connection().execute(update(table).where(*mine, later).values(columns), rows)
+
+
+def _values(report: ReplicaReport, now: float, expires_at: float) -> dict[str, Any]:
+    return {
+        "role": report.role,
+        "number": report.number,
+        "applied": report.applied,
+        "loaded": report.loaded,
+        "fetched": report.fetched,
+        "failed": report.failed,
+        "resident_bytes": report.resident_bytes,
+        "free_bytes": report.free_bytes,
+        "seen_at": now,
+        "expires_at": expires_at,
+    }
+
+
+def said(report: ReplicaReport) -> tuple[object, ...]:
     """What decisions may depend on."""
     return report.role, report.loaded, report.fetched, report.failed
 
@@ -66,12 +85,3 @@ def gone(session: Session, pool: str, replica: str, expires_at: float, now: floa
         .values(expires_at=now)
     )
     wakes(session, "facts")
-
-
-def newer(session: Session, pool: str, known: dict[str, int]) -> tuple[Watched, bool]:
-    """The tables of the pool whose epoch is not the one known, and whether there is anything to tell."""
-    query = select(Route.model, Route.epoch).join(Model, Model.name == Route.model).where(Model.pool == pool)
-    epochs = {row.model: row.epoch for row in session.execute(query.order_by(Route.model))}
-    other = [model for model, epoch in epochs.items() if known.get(model) != epoch]
-    tables = session.scalars(select(Route.body).where(Route.model.in_(other)).order_by(Route.model)) if other else ()
-    return Watched(tables=tuple(tables), models=tuple(epochs)), bool(other or known.keys() - epochs.keys())

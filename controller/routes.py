@@ -85,5 +85,5 @@ def publish(session: Session, model: Model, uri_of: UriOf) -> bool:
     else:
         row.epoch += 1
         row.body = table.model_copy(update={"epoch": row.epoch})
-    wakes(session, "routes")
+    wakes(session, f"routes:{model.name}", f"pool:{model.pool}")
     return True

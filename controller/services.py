@@ -15,8 +15,11 @@ from controller.auth import Caller, Role
 from controller.bell import Bell
 from controller.database import Database
 from controller.door import Door
+from controller.listening import Listening
 from controller.notify.sender import Sender
+from controller.presence import Presence
 from controller.reconciler import Reconciler
+from controller.routebook import RouteBook
 from controller.store import PackageStore
 
 __all__ = ["Admin", "Engineering", "Monitoring", "Operating", "Replicating", "Services", "Used", "Viewing"]
@@ -25,7 +28,7 @@ __all__ = ["Admin", "Engineering", "Monitoring", "Operating", "Replicating", "Se
 @dataclass(slots=True)
 class Services:
     """`clock`: wall time, Unix seconds. `notify`: the file of who is told of what. `pushes`: how many packages are
-    inspected at once."""
+    inspected at once. `bell`: rung for the name of a pool when a route table of it has changed."""
 
     db: Database
     store: PackageStore
@@ -36,17 +39,23 @@ class Services:
     reconciler: Reconciler = field(init=False)
     sender: Sender = field(init=False)
     door: Door = field(init=False)
+    book: RouteBook = field(init=False)
+    presence: Presence = field(init=False)
+    listening: Listening = field(init=False)
     events: Bell = field(default_factory=Bell)
 
     def __post_init__(self) -> None:
-        self.reconciler = Reconciler(self.db, self.store.uri, self.clock, self.bell.ring)
+        self.listening = Listening(self.db)
+        self.reconciler = Reconciler(self.db, self.store.uri, self.clock, self.bell.ring, lambda: self.listening.deaf)
         self.sender = Sender(self.db, self.notify, self.clock)
         self.door = Door(self.db, self.clock)
+        self.book = RouteBook(self.db, self.bell)
+        self.presence = Presence(self.db, self.clock)
         self.db.listeners |= {
             "audit": self.events.ring,
-            "routes": self.bell.ring,
+            "pool": self.bell.ring,
             "facts": self.reconciler.nudge,
-            "notices": self.sender.nudge,
+            "notices": lambda _subject: self.sender.nudge(),
         }
 
 

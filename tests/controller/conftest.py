@@ -242,7 +242,7 @@ class World:
             keep(session, report, self.now)
 
     def reconciler(self) -> Reconciler:
-        return Reconciler(self.db, self.uri, lambda: self.now, lambda: None)
+        return Reconciler(self.db, self.uri, lambda: self.now, lambda _pool: None)
 
 
 def _binaries() -> str | None:

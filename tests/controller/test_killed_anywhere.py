@@ -92,7 +92,7 @@ for each in asked:
         assert lived(after, by_hand(*each)) == -signal.SIGKILL, each
 killed, after = 0, False
 while not asked:
-    code = lived(after, lambda: Reconciler(db, uri, lambda: now, lambda: None).round())
+    code = lived(after, lambda: Reconciler(db, uri, lambda: now, lambda _pool: None).round())
     if code != -signal.SIGKILL:
         assert code == 0, code
         break
@@ -222,7 +222,7 @@ def test_every_transition_survives_a_kill_on_either_side_of_its_commit(
             advance(calm, rollout, uri, make.NOW, ask=ask)
     if not hands:
         assert kills >= 2 * len(rows)
-        Reconciler(calm, uri, lambda: make.NOW, lambda: None).round()
+        Reconciler(calm, uri, lambda: make.NOW, lambda _pool: None).round()
     found, wanted = left(disturbed), left(calm)
     for table, expected in wanted.items():
         assert found[table] == expected, table

@@ -180,7 +180,7 @@ def test_from_logged_requests_to_the_decision(tmp_path: Path, make: Any, graph: 
             )
             record(session, "default", WatchRequest(report=report, wait_s=60.0), make.NOW)
         keep(session, MonitorReport(monitor="m1", watermarks_ms={"ads": traffic.UNTIL_MS}), make.NOW)
-    reconciler = Reconciler(db, uris.__getitem__, lambda: make.NOW, lambda: None)
+    reconciler = Reconciler(db, uris.__getitem__, lambda: make.NOW, lambda _pool: None)
     reconciler.round()
     with db.write() as session:
         (job,) = hand_out(session, "m1", free=True, now=make.NOW)

@@ -46,7 +46,7 @@ def life(after, at):
         if commits == at:
             os.kill(os.getpid(), signal.SIGKILL)
     db.engine.dialect.do_commit = counted
-    Reconciler(db, lambda digest: f"file:///packages/{digest}", lambda: now, lambda: None).round()
+    Reconciler(db, lambda digest: f"file:///packages/{digest}", lambda: now, lambda _pool: None).round()
     os._exit(0)
 
 for after in (False, True):

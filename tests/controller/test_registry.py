@@ -11,7 +11,8 @@ from sqlalchemy.exc import IntegrityError
 from controller.advance import promote_now, start
 from controller.exchange import keep, work
 from controller.registry import add_version, point, put_model
-from controller.replicas import gone, newer, record
+from controller.replicas import gone, record
+from controller.routebook import Page, epochs_of, tables_of
 from controller.rollouts import Ask
 from controller.rows import live_replicas
 from controller.tables import AliasMove, EvidenceRow, Model
@@ -190,10 +191,12 @@ def test_a_report_beside_the_long_poll_does_not_shorten_a_replicas_life(world: A
 
 def test_replicas_hear_of_other_epochs_and_of_models_that_left_their_pool(world: Any, make: Any) -> None:
     with world.db.write() as session:
-        found, change = newer(session, "default", {})
-        assert (change, found.models, found.tables[0].epoch) == (True, ("ads",), 1)
-        assert newer(session, "default", {"ads": 1})[1] is False
-        assert newer(session, "default", {"ads": 7})[1] is True
+        page = Page(0, epochs_of(session, "default"))
+        assert page.news({}) == page.news({"ads": 7}) == ("ads",)
+        assert page.news({"ads": 1}) is None
+        found = tables_of(session, ("ads",), tuple(page.epochs))
+        assert (found.models, found.tables[0].epoch) == (("ads",), 1)
         put_model(session, make.SLA, "other", 0.0)
-        found, change = newer(session, "default", {"ads": 1})
-        assert (change, found.models, found.tables) == (True, (), ())
+        page = Page(1, epochs_of(session, "default"))
+        assert page.news({"ads": 1}) == ()
+        assert tables_of(session, (), tuple(page.epochs)).models == ()
