@@ -63,7 +63,7 @@ def _asked(client: Client, home: Any) -> dict[str, Any]:
         if local and state is not None:
             print_json(found)
         raise
-    rollouts = client.rollouts(active=True)
+    rollouts = client.rollouts(active=True) if said.get("rollouts") else []
     return {**found, "controller": said, "needs_me": _needs(client, said, rollouts), "rollouts": rollouts}
 
 
@@ -78,7 +78,7 @@ def _drawn(client: Client, home: Any) -> RenderableType:
     except SerinusError:
         console.print(*shown)
         raise
-    rollouts = client.rollouts(active=True)
+    rollouts = client.rollouts(active=True) if said.get("rollouts") else []
     first = _needs_shown(_needs(client, said, rollouts))
     rest = [_rollouts_shown(said, rollouts), _models_shown(said), _others(said)]
     return Group(first, *rest, *shown)

@@ -43,6 +43,7 @@ class Scripted:
     url: str = ""
     scripts: dict[str, list[Any]] = field(default_factory=dict)
     seen: list[Seen] = field(default_factory=list)
+    content_type: str = ""
 
     def on(self, path: str, *answers: Any) -> None:
         self.scripts[path] = list(answers)
@@ -72,6 +73,8 @@ def server() -> Iterator[Scripted]:
             data = said if isinstance(said, bytes) else json.dumps(said).encode()
             self.send_response(status)
             self.send_header("content-length", str(len(data)))
+            if scripted.content_type:
+                self.send_header("content-type", scripted.content_type)
             self.end_headers()
             self.wfile.write(data)
 
