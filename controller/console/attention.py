@@ -82,7 +82,7 @@ def _processes(session: Session, active: list[RolloutView], now: float, acting: 
         found.append(Need("critical", "No replica calls", "Nobody can load a candidate.", to_path("processes")))
     if not acting:
         found.append(Need("info", "Another controller acts", "This one shows what is in the database, and waits."))
-    failed = select(Replica).where(Replica.expires_at > now, Replica.failed != "{}").limit(5)
+    failed = select(Replica).where(Replica.expires_at > now, Replica.failed != {}).limit(5)
     for row in session.scalars(failed):
         why = next(iter(row.failed.values()), "")
         text = f"{row.replica}: {why}"
