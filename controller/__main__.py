@@ -14,6 +14,7 @@ import uvicorn
 from controller.api import create_app
 from controller.auth import require_tokens
 from controller.database import Database
+from controller.request_ids import RequestIdFilter
 from controller.services import Services
 from controller.settings import Settings
 from controller.store import PackageStore
@@ -45,7 +46,11 @@ def main() -> int:
     """Run until SIGTERM. The exit code is 1, after one clear line, when it cannot start."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _leave)
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    told = logging.StreamHandler(sys.stderr)
+    told.addFilter(RequestIdFilter())
+    logging.basicConfig(
+        level=logging.INFO, handlers=[told], format="%(asctime)s %(levelname)s %(name)s [%(request)s]: %(message)s"
+    )
     logging.getLogger("alembic").setLevel(logging.WARNING)
     try:
         settings = Settings.from_env(os.environ)

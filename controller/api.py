@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
-from sqlalchemy.exc import IntegrityError, OperationalError
-from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse, Response
+from fastapi import FastAPI
 
 import serinus
 from controller.bodies import BoundedBodies
+from controller.console import login
+from controller.console.app import create_console
+from controller.idempotency import Idempotency
+from controller.openapi import describe
+from controller.problems import catch_all
+from controller.request_ids import RequestIds
 from controller.routers import (
     aliases,
+    audit,
     bundles,
+    events,
     garbage,
     health,
     jobs,
@@ -27,16 +30,14 @@ from controller.routers import (
     pools,
     rollouts,
     slas,
+    tokens,
     uploads,
     versions,
     weights,
 )
 from controller.services import Services
-from serinus.errors import BadInput, InvalidSla, NotFound, SerinusError, Stale, Unavailable
 
 __all__ = ["create_app"]
-
-log = logging.getLogger(__name__)
 
 
 def create_app(services: Services) -> FastAPI:
@@ -45,6 +46,7 @@ def create_app(services: Services) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         services.bell.hang()
+        services.events.hang()
         services.store.sweep()
         services.presence.start()
         services.listening.start()
@@ -55,8 +57,11 @@ def create_app(services: Services) -> FastAPI:
         services.reconciler.stop()
         services.presence.stop()
         services.sender.stop()
+        services.door.last_used.stop()
 
-    app = FastAPI(title="Serinus controller", version=serinus.__version__, lifespan=lifespan)
+    app = FastAPI(
+        title="Serinus controller", version=serinus.__version__, lifespan=lifespan, docs_url=None, redoc_url=None
+    )
     app.state.services = services
     for router in (
         health,
@@ -74,43 +79,16 @@ def create_app(services: Services) -> FastAPI:
         monitors,
         jobs,
         notices,
+        tokens,
+        audit,
+        events,
     ):
         app.include_router(router.router)
+    app.include_router(login.api)
+    app.mount("/console", create_console(services))
+    app.add_middleware(Idempotency, services=services)
     app.add_middleware(BoundedBodies)
-    for kind in (SerinusError, RequestValidationError, HTTPException, IntegrityError, OperationalError, Exception):
-        app.add_exception_handler(kind, _answer)
+    app.add_middleware(RequestIds)  # the outermost
+    catch_all(app)
+    describe(app)
     return app
-
-
-async def _answer(_request: Request, error: Exception) -> Response:
-    """Any error as RFC 9457 problem details."""
-    known = _known(error)
-    headers = {"WWW-Authenticate": "Bearer"} if known.status == 401 else {}
-    status = error.status_code if isinstance(error, HTTPException) else known.status
-    body = {**known.problem(), "status": status}
-    return JSONResponse(body, status, headers=headers, media_type="application/problem+json")
-
-
-def _known(error: Exception) -> SerinusError:
-    if isinstance(error, SerinusError):
-        return error
-    if isinstance(error, RequestValidationError):
-        return _invalid(error)
-    if isinstance(error, HTTPException):
-        return (NotFound if error.status_code == 404 else BadInput)(f"{error.detail}", "see /docs for what there is")
-    if isinstance(error, IntegrityError):
-        return Stale("somebody else wrote the same at the same time")
-    log.error("a request failed", exc_info=error)
-    if isinstance(error, OperationalError):
-        return Unavailable("the database does not answer", "check that the database runs; the log has the rest")
-    return SerinusError("the controller failed at this request")
-
-
-def _invalid(error: RequestValidationError) -> SerinusError:
-    """The first field that is wrong: of the SLA, or of the request around it."""
-    first = error.errors()[0]
-    where = [str(step) for step in first["loc"]]
-    what = str(first["msg"]).removeprefix("Value error, ")
-    if where[:2] == ["body", "sla"]:
-        return InvalidSla(f"{'.'.join(where[2:]) or 'sla'}: {what}")
-    return BadInput(f"{'.'.join(where)}: {what}")

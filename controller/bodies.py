@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 
-from starlette.responses import JSONResponse
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serinus.errors import TooLarge
+from controller.problems import problem_of
+from serinus.errors import TooLarge, Unsupported
 
-__all__ = ["BoundedBodies"]
+__all__ = ["BoundedBodies", "replaying", "streams"]
 
 MAX_BYTES = 1 << 20
 MAX_EXCHANGE_BYTES = 64 << 20
@@ -23,7 +24,7 @@ class BoundedBodies:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] in ("GET", "HEAD") or _streams(scope):
+        if scope["type"] != "http" or scope["method"] in ("GET", "HEAD") or streams(scope):
             await self.app(scope, receive, send)
             return
         limit = MAX_EXCHANGE_BYTES if scope["path"] == "/v1/monitor/exchange" else MAX_BYTES
@@ -36,20 +37,28 @@ class BoundedBodies:
             body += message.get("body", b"")
             more = message.get("more_body", False)
             if len(body) > limit:
-                error = TooLarge(f"the body is larger than {limit} bytes")
-                answer = JSONResponse(error.problem(), error.status, media_type="application/problem+json")
+                answer = problem_of(TooLarge(f"the body is larger than {limit} bytes"))
                 answer.headers["connection"] = "close"  # the rest of the body is not worth reading
                 await answer(scope, receive, send)
                 return
-        await self.app(scope, _replaying(bytes(body), receive), send)
+        if body and scope["path"].startswith("/v1/") and not _json(scope):
+            await problem_of(Unsupported("the body must be application/json"))(scope, receive, send)
+            return
+        await self.app(scope, replaying(bytes(body), receive), send)
 
 
-def _streams(scope: Scope) -> bool:
+def _json(scope: Scope) -> bool:
+    """A caller that does not say what it sends, sends JSON."""
+    kind = Headers(scope=scope).get("content-type", "application/json").partition(";")[0].strip().lower()
+    return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
+
+
+def streams(scope: Scope) -> bool:
     """Uploads: bounded where they are written to disk."""
     return bool(STREAMS.fullmatch(f"{scope['method']} {scope['path']}"))
 
 
-def _replaying(body: bytes, receive: Receive) -> Receive:
+def replaying(body: bytes, receive: Receive) -> Receive:
     """First the body that was read, then whatever comes (a disconnect)."""
     given = False
 

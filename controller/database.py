@@ -52,6 +52,8 @@ class Database:
             ) from error
         self.origin = uuid.uuid4().hex
         self.listeners: dict[Wake, Callable[[str], object]] = dict.fromkeys(get_args(Wake), lambda _subject: None)
+        self.before_commit: Callable[[Session], object] = lambda _session: None
+        """Called at the end of each transaction that writes; what it writes is committed with it."""
         if self.sqlite:
             _tame_sqlite(self.engine)
 
@@ -69,6 +71,7 @@ class Database:
         with Session(self.engine, expire_on_commit=False) as session, session.begin():
             session.connection(execution_options={"writes": True})
             yield session
+            self.before_commit(session)
             told = sorted(session.info.get("wakes", ()))
             if told and not self.sqlite:
                 self._notify(session, told)

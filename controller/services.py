@@ -17,10 +17,12 @@ from controller.database import Database
 from controller.door import Door
 from controller.listening import Listening
 from controller.notify.sender import Sender
+from controller.once import Claims
 from controller.presence import Presence
 from controller.reconciler import Reconciler
 from controller.routebook import RouteBook
 from controller.store import PackageStore
+from controller.streams import Streams
 
 __all__ = ["Admin", "Engineering", "Monitoring", "Operating", "Replicating", "Services", "Used", "Viewing"]
 
@@ -39,16 +41,19 @@ class Services:
     reconciler: Reconciler = field(init=False)
     sender: Sender = field(init=False)
     door: Door = field(init=False)
+    claims: Claims = field(init=False)
     book: RouteBook = field(init=False)
     presence: Presence = field(init=False)
     listening: Listening = field(init=False)
     events: Bell = field(default_factory=Bell)
+    streams: Streams = field(default_factory=Streams)
 
     def __post_init__(self) -> None:
         self.listening = Listening(self.db)
         self.reconciler = Reconciler(self.db, self.store.uri, self.clock, self.bell.ring, lambda: self.listening.deaf)
         self.sender = Sender(self.db, self.notify, self.clock)
         self.door = Door(self.db, self.clock)
+        self.claims = Claims(self.db, self.clock)
         self.book = RouteBook(self.db, self.bell)
         self.presence = Presence(self.db, self.clock)
         self.db.listeners |= {
