@@ -57,7 +57,7 @@ def advance(
         model, row = lock_rollout(session, rollout_id)
         before = as_rollout(row)
         expect(before)
-        facts = read_facts(session, model, before, now, ask)
+        facts = read_facts(session, model, before, now, ask=ask)
         after, actions = decide(before, facts, now)
         if after.promoted and not before.promoted:
             check_signed(session, model, before.candidate_digest)

@@ -31,7 +31,13 @@ class Shared:
 
 
 def read_facts(
-    session: Session, model: Model, rollout: Rollout, now: float, ask: Ask | None = None, shared: Shared | None = None
+    session: Session,
+    model: Model,
+    rollout: Rollout,
+    now: float,
+    *,
+    ask: Ask | None = None,
+    shared: Shared | None = None,
 ) -> Facts:
     if rollout.phase is Phase.QUEUED:
         return _of_the_queue(session, model, rollout, Facts(watermark_ms=model.watermark_ms, ask=ask))

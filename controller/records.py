@@ -14,6 +14,7 @@ from controller.registry import alias_of, point, previous_before
 from controller.rollouts import Ask, Rollout
 from controller.tables import Model
 from serinus.rollouts import Move
+from serinus.transitions import COMMANDS
 
 __all__ = ["act", "record"]
 
@@ -46,7 +47,7 @@ def act(session: Session, model: Model, rollout: Rollout, action: Action, now: f
 def record(session: Session, before: Rollout, after: Rollout, ask: Ask | None, now: float) -> None:
     """An entry in the audit log for each move, and for what was said for the first time."""
     for move in after.history[len(before.history) :]:
-        by_hand = ask is not None and move.actor == ask.actor
+        by_hand = move.trigger in COMMANDS or move.trigger == "superseded"
         actor = (ask.caller or ask.actor) if ask and by_hand else "controller"
         detail = _detail(after, move) | ({"reason": ask.reason, "in_the_name_of": ask.actor} if ask and by_hand else {})
         _entry(session, after, str(move.trigger), detail, now, actor=actor)

@@ -121,14 +121,16 @@ class Sla(Word):
             raise ValueError("guards: none is required, so every version would be promoted")
         if (total := sum(guard.weight or 0 for guard in self.guards)) > 1 + 1e-9:
             raise ValueError(f"guards: the weights add up to {total:g}, more than 1")
-        if any(step.needs for step in self.rollout.steps):
-            wrong = unknown_need(self.rollout, (cell.name for cell in self.cells()))
-            if wrong:
-                raise ValueError(f"rollout.{wrong}")
+        self._check_needs()
 
     def _check_slices(self) -> None:
         for name, rule in self.slices.items():
             slice_of(rule).check(name)
+
+    def _check_needs(self) -> None:
+        needs = any(step.needs for step in self.rollout.steps)
+        if needs and (wrong := unknown_need(self.rollout, (cell.name for cell in self.cells()))):
+            raise ValueError(f"rollout.{wrong}")
 
     def _check_metric(self, at: int, guard: Guard) -> None:
         task = self.tasks[guard.task]
