@@ -22,6 +22,7 @@ from serinus.errors import BadInput, InvalidPackage
 from serinus.execute import Executor
 from serinus.footprint import footprint
 from serinus.inspect import inspect_package
+from serinus.lineage import Lineage
 from serinus.package import Manifest, write_manifest
 from serinus.training.baseline import baseline_of
 from serinus.training.data import Dataset
@@ -69,6 +70,7 @@ def export(
     *,
     validation: Dataset,
     provenance: Mapping[str, str] | None = None,
+    lineage: Lineage | None = None,
     event_ms: npt.NDArray[np.int64] | None = None,
     slices: Sequence[str] | None = None,
 ) -> Manifest:
@@ -76,6 +78,7 @@ def export(
 
     `validation`: rows for the baseline, the sample and the check that graphs and network agree within `PARITY`. In the
     order of time they tell how far inputs wander; with `event_ms` (of each row, Unix ms) also how fast they move.
+    `lineage`: where it comes from; `serinus.lineage.code_revision()` tells the git commit.
     `slices`: texts by which the baseline is told too; None: those with few values.
     It is built aside, inspected as a registry would, then renamed: nothing half-made is ever seen.
     Raises BadInput when the folder is taken, InvalidPackage when graphs and network differ."""
@@ -86,7 +89,8 @@ def export(
     aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         aside.chmod(0o755)
-        manifest = _write(trained, aside, validation, dict(provenance or {}), event_ms=event_ms, slices=slices)
+        told = {**(provenance or {}), **(lineage.provenance() if lineage else {})}
+        manifest = _write(trained, aside, validation, told, event_ms=event_ms, slices=slices)
         _agree(trained, aside, validation)
         inspect_package(aside)
         os.rename(aside, folder)

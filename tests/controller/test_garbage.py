@@ -24,7 +24,7 @@ from serinus.errors import Stale
 from serinus.sla import Sla
 from tests.controller.conftest import SLA, manifest_of
 
-DIGESTS = [f"{n:064x}" for n in range(3)]
+DIGESTS = [f"{n:064x}" for n in range(2)]
 
 
 class Shelves:
@@ -62,14 +62,16 @@ class Registry(RuleBasedStateMachine):
         # whoever removes files needs far less than REMOVAL_S for one package, or is dead
         self.removing = [(d, began) for d, began in self.removing if self.now - began < REMOVAL_S]
 
-    @rule(digest=st.sampled_from(DIGESTS))
-    def push_holds(self, digest: str) -> None:
+    @rule(digest=st.sampled_from(DIGESTS), stores=st.booleans())
+    def push_holds(self, digest: str, stores: bool) -> None:
         try:
             with self.db.write() as session:
                 hold(session, digest, self.now)
         except Stale:
             return
-        self.pushing.append([digest, False])
+        self.pushing.append([digest, stores])
+        if stores:
+            self.shelf.kept.add(digest)
 
     @rule()
     def push_stores(self) -> None:
@@ -99,24 +101,23 @@ class Registry(RuleBasedStateMachine):
             for row in session.scalars(select(Version).where(Version.digest == digest)):
                 row.deleted_at = self.now
 
-    @rule(digest=st.sampled_from(DIGESTS))
-    def removal_begins(self, digest: str) -> None:
+    @rule(digest=st.sampled_from(DIGESTS), at_once=st.booleans())
+    def removal_begins(self, digest: str, at_once: bool) -> None:
         with self.db.write() as session:
-            if not begin_removal(session, digest, self.now):
-                self.removing.append((digest, self.now))
-
-    @rule()
-    def removal_removes(self) -> None:
-        for digest, _ in self.removing:
+            if begin_removal(session, digest, self.now):
+                return
+        self.removing.append((digest, self.now))
+        if at_once:
             self.shelf.remove(digest)
 
-    @rule()
-    def removal_ends(self) -> None:
+    @rule(ends=st.booleans())
+    def removal_goes_on(self, ends: bool) -> None:
         for digest, began in self.removing:
             self.shelf.remove(digest)
-            with self.db.write() as session:
-                end_removal(session, digest, began)
-        self.removing = []
+            if ends:
+                with self.db.write() as session:
+                    end_removal(session, digest, began)
+        self.removing = [] if ends else self.removing
 
     @invariant()
     def what_is_named_is_there(self) -> None:
@@ -133,7 +134,7 @@ class Registry(RuleBasedStateMachine):
                 path.unlink()
 
 
-Registry.TestCase.settings = settings(max_examples=20, stateful_step_count=30, deadline=None)
+Registry.TestCase.settings = settings(max_examples=25, stateful_step_count=40, deadline=None)
 TestRegistry = Registry.TestCase
 
 

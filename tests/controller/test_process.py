@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -151,3 +152,28 @@ def test_what_hinders_its_start_is_said_in_one_line(tmp_path: Path, setting: dic
     assert (ended.returncode, ended.stdout) == (1, "")
     (line,) = ended.stderr.strip().splitlines()
     assert words in line
+
+
+def test_an_upload_goes_on_after_the_controller_was_killed(run: Callable[..., Started]) -> None:
+    content = os.urandom(3 << 20)
+    body = {"digest": hashlib.sha256(content).hexdigest(), "size_bytes": len(content)}
+    process, client = run()
+    client.put("/v1/models/ads", json={"sla": SLA}).raise_for_status()
+    upload = client.post("/v1/models/ads/uploads", json=body).json()["id"]
+    where = f"/v1/uploads/{upload}"
+    stands = client.patch(where, content=content[: 1 << 20], headers={"upload-offset": "0"}).json()["offset"]
+
+    def slowly() -> Iterator[bytes]:
+        yield content[1 << 20 : 5 << 19]
+        process.kill()
+        yield content[5 << 19 :]
+
+    with pytest.raises(httpx.HTTPError):
+        client.patch(where, content=slowly(), headers={"upload-offset": str(stands)})
+    process.wait(timeout=30)
+    _, client = run()
+    found = client.get(where).json()["offset"]
+    assert stands <= found < len(content)
+    answer = client.patch(where, content=content[found:], headers={"upload-offset": str(found)})
+    assert answer.json()["offset"] == len(content)
+    assert client.post(f"{where}/finish").json()["title"] == "InvalidPackage"  # random bytes are no tar
