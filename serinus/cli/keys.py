@@ -13,13 +13,21 @@ from serinus.cli.complete import Model, Version
 from serinus.cli.output import AsJson, HomeOption, client_of, console, print_json, table, wall_time
 from serinus.errors import BadInput, Unavailable
 from serinus.package import digest_of
+from serinus.signing import Signature
 
-__all__ = ["add_to"]
+__all__ = ["add_to", "signed"]
 
 KeyFile = Annotated[
     Path, typer.Option("--key", "-k", help="Private key, Ed25519, PEM; it stays here.", exists=True, dir_okay=False)
 ]
 group = typer.Typer(help="Public keys that packages may be signed by.", no_args_is_help=True)
+
+
+def signed(digest: str, key: Path) -> Signature:
+    """The digest, signed by the private key in a file ($SERINUS_KEY_PASSWORD, if it has one)."""
+    password = os.environ.get("SERINUS_KEY_PASSWORD")
+    made: Signature = _signing().sign(digest, key.read_bytes(), password.encode() if password else None)
+    return made
 
 
 def sign(
@@ -38,9 +46,7 @@ def sign(
     digest = client.version(model, version).digest
     if folder is not None and digest_of(folder) != digest:
         raise BadInput(f"{folder} is not {model} version {version}: its digest is {digest_of(folder)[:12]}")
-    signing = _signing()
-    password = os.environ.get("SERINUS_KEY_PASSWORD")
-    made = signing.sign(digest, key.read_bytes(), password.encode() if password else None)
+    made = signed(digest, key)
     client.sign(model, version, made.model_dump(mode="json"))
     if as_json:
         print_json(made)

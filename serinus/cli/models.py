@@ -8,9 +8,11 @@ from typing import Annotated
 import typer
 
 from serinus.cli.complete import Model, Version
+from serinus.cli.keys import signed
 from serinus.cli.output import AsJson, HomeOption, Reason, client_of, console, print_json
 from serinus.cli.transfer import transfer
 from serinus.errors import BadInput
+from serinus.package import digest_of
 from serinus.sla import Sla
 
 __all__ = ["Model", "add_to"]
@@ -33,12 +35,16 @@ def apply(
 def push(
     model: Model,
     folder: Annotated[Path, typer.Argument(help="The package.", exists=True, file_okay=False)],
+    key: Annotated[
+        Path | None, typer.Option("--key", "-k", help="Sign it by this private key.", exists=True, dir_okay=False)
+    ] = None,
     home: HomeOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Register a package as a version. The same package again is the same version."""
+    signature = signed(digest_of(folder), key) if key is not None else None
     with transfer("pushing", f"serinus push {model} {folder}", quiet=as_json) as progress:
-        version = client_of(home).push(model, folder, progress)
+        version = client_of(home).push(model, folder, progress, signature=signature)
     if as_json:
         print_json(version)
     else:

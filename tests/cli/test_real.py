@@ -111,6 +111,9 @@ def test_keys_and_signatures(run: Run, make: Any, tmp_path: Path) -> None:
     ok(run("push", "signed", package))
     ok(run("sign", "signed", "1", "-k", tmp_path / "private.pem", "--folder", package))
     assert "signed by   ann" in ok(run("versions", "show", "signed", "1"))
+    ok(run("apply", "-f", tmp_path / "sla.yaml", "--signed-by", "ann"))
+    ok(run("push", "signed", make("signed", 2.0), "-k", tmp_path / "private.pem"))
+    assert "signed by   ann" in ok(run("versions", "show", "signed", "2"))
     ok(run("keys", "remove", "ann"))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from serinus.client.aio.base import Base
 from serinus.client.answers import RETRIES_S, passing
 from serinus.client.archive import Archive, Progress
@@ -9,6 +11,7 @@ from serinus.client.cards import UploadView
 from serinus.client.pauses import asleep
 from serinus.client.views import VersionView
 from serinus.errors import SerinusError
+from serinus.signing import Signature
 
 __all__ = ["Uploads"]
 
@@ -17,11 +20,13 @@ TRANSFER_S = 600.0
 
 
 class Uploads(Base):
-    async def upload(self, model: str, archive: Archive, progress: Progress | None = None) -> VersionView:
+    async def upload(
+        self, model: str, archive: Archive, progress: Progress | None = None, signature: Signature | None = None
+    ) -> VersionView:
         """Send a package in pieces, and register it. The same package goes on where its upload stands.
 
         Raises what the server says of the package, Unavailable when it cannot be reached for long."""
-        begun = await self.upload_start(model, archive)
+        begun = await self.upload_start(model, archive, signature)
         at, failures = begun.offset, 0
         while at < archive.size_bytes:
             try:
@@ -39,9 +44,11 @@ class Uploads(Base):
         answer = await self.api.write("POST", f"/v1/uploads/{begun.id}/finish", timeout=TRANSFER_S)
         return VersionView.model_validate(answer)
 
-    async def upload_start(self, model: str, archive: Archive) -> UploadView:
+    async def upload_start(self, model: str, archive: Archive, signature: Signature | None = None) -> UploadView:
         """Begin an upload, or find the one of the same bytes that was begun."""
-        body = {"digest": archive.sha256, "size_bytes": archive.size_bytes}
+        body: dict[str, Any] = {"digest": archive.sha256, "size_bytes": archive.size_bytes}
+        if signature is not None:
+            body["signatures"] = [signature.model_dump(mode="json")]
         return UploadView.model_validate(await self.api.write("POST", f"/v1/models/{model}/uploads", body))
 
     async def upload_state(self, upload: str) -> UploadView:

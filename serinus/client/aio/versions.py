@@ -15,6 +15,7 @@ from serinus.client.cards import GarbageView, KeyView, VersionCard
 from serinus.client.files import pieces_of
 from serinus.client.views import VersionView
 from serinus.diff import VersionDiff
+from serinus.signing import Signature
 
 __all__ = ["Versions"]
 
@@ -24,14 +25,25 @@ TRANSFER_S = 600.0
 
 
 class Versions(Uploads):
-    async def push(self, model: str, folder: Path | str, progress: Progress | None = None) -> VersionView:
+    async def push(
+        self,
+        model: str,
+        folder: Path | str,
+        progress: Progress | None = None,
+        *,
+        signature: Signature | None = None,
+    ) -> VersionView:
         """Register the package in `folder` as a version. The same package again is the same version.
+
+        `signature`: of its digest (`serinus.signing`); a model may demand one.
 
         Raises InvalidPackage before anything is sent when a file is missing or altered."""
         archive = Archive.of(Path(folder))
         if archive.size_bytes > WHOLE_BYTES:
-            return await self.upload(model, archive, progress)
+            return await self.upload(model, archive, progress, signature)
         headers = {"content-type": "application/x-tar", "content-length": str(archive.size_bytes)}
+        if signature is not None:
+            headers["serinus-signature"] = signature.model_dump_json()
         answer = await self.api.write(
             "POST",
             f"/v1/models/{model}/versions",

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from serinus.client.answers import RETRIES_S, passing
 from serinus.client.archive import Archive, Progress
 from serinus.client.blocking.base import Base
@@ -10,6 +12,7 @@ from serinus.client.cards import UploadView
 from serinus.client.pauses import sleep
 from serinus.client.views import VersionView
 from serinus.errors import SerinusError
+from serinus.signing import Signature
 
 __all__ = ["Uploads"]
 
@@ -18,11 +21,13 @@ TRANSFER_S = 600.0
 
 
 class Uploads(Base):
-    def upload(self, model: str, archive: Archive, progress: Progress | None = None) -> VersionView:
+    def upload(
+        self, model: str, archive: Archive, progress: Progress | None = None, signature: Signature | None = None
+    ) -> VersionView:
         """Send a package in pieces, and register it. The same package goes on where its upload stands.
 
         Raises what the server says of the package, Unavailable when it cannot be reached for long."""
-        begun = self.upload_start(model, archive)
+        begun = self.upload_start(model, archive, signature)
         at, failures = begun.offset, 0
         while at < archive.size_bytes:
             try:
@@ -40,9 +45,11 @@ class Uploads(Base):
         answer = self.api.write("POST", f"/v1/uploads/{begun.id}/finish", timeout=TRANSFER_S)
         return VersionView.model_validate(answer)
 
-    def upload_start(self, model: str, archive: Archive) -> UploadView:
+    def upload_start(self, model: str, archive: Archive, signature: Signature | None = None) -> UploadView:
         """Begin an upload, or find the one of the same bytes that was begun."""
-        body = {"digest": archive.sha256, "size_bytes": archive.size_bytes}
+        body: dict[str, Any] = {"digest": archive.sha256, "size_bytes": archive.size_bytes}
+        if signature is not None:
+            body["signatures"] = [signature.model_dump(mode="json")]
         return UploadView.model_validate(self.api.write("POST", f"/v1/models/{model}/uploads", body))
 
     def upload_state(self, upload: str) -> UploadView:
