@@ -19,7 +19,7 @@ class Access(Base):
 
     async def status(self) -> dict[str, Any]:
         """Models, active rollouts, replicas and monitors, as the controller knows them."""
-        status: dict[str, Any] = await self.api.read("/v1/status")
+        status: dict[str, Any] = await self.api.read("/v1/status") or {}
         return status
 
     async def tokens(self) -> list[TokenView]:

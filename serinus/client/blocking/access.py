@@ -20,7 +20,7 @@ class Access(Base):
 
     def status(self) -> dict[str, Any]:
         """Models, active rollouts, replicas and monitors, as the controller knows them."""
-        status: dict[str, Any] = self.api.read("/v1/status")
+        status: dict[str, Any] = self.api.read("/v1/status") or {}
         return status
 
     def tokens(self) -> list[TokenView]:
