@@ -48,7 +48,8 @@ def test_the_same_model_twice_never_fires_and_is_satisfied(item: WorkItem, draw:
 
 
 def test_an_almost_identical_copy_is_satisfied(plain: WorkItem, draw: Draw) -> None:
-    found = run(plain, draw, 60, noise=0.01, n=200)
+    found = run(plain, draw, 130, noise=0.01, n=200)
+    assert found[70].verdict == "inconclusive"  # three days say little of what days do
     assert found[-1].verdict == "satisfied"
 
 
@@ -64,9 +65,9 @@ def test_a_regression_is_found_and_named(item: WorkItem, draw: Draw, cell: Calla
 
 
 def test_predictions_that_are_too_high_are_found_by_calibration(plain: WorkItem, draw: Draw, cell: Callable) -> None:
-    found = run(plain, draw, 80, scale=1.4, noise=0.1, n=200)
+    found = run(plain, draw, 130, scale=1.4, noise=0.1, n=200)
     assert found[-1].verdict == "violated"
-    assert found[-1].culprits[0] == "click / overall / calibration"
+    assert "click / overall / calibration" in found[-1].culprits
     ratio = cell(found[-1], "click / overall / calibration")
     assert ratio.candidate_value / ratio.baseline_value == pytest.approx(1.4, rel=0.1)
 
