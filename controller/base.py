@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import zlib
+from functools import cache
 from typing import Any
 
-from pydantic import TypeAdapter
-from sqlalchemy import BigInteger, Double, MetaData, String, Text
+from pydantic import BaseModel, TypeAdapter
+from sqlalchemy import BigInteger, Double, LargeBinary, MetaData, String, Text
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.types import TypeDecorator
 
-__all__ = ["AsJson", "Base"]
+__all__ = ["AsJson", "AsPacked", "Base"]
+
+LEVEL = 6
 
 
 class AsJson(TypeDecorator[Any]):
@@ -24,10 +28,33 @@ class AsJson(TypeDecorator[Any]):
         self.kind = kind
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:  # noqa: ARG002 the base class's signature
-        return None if value is None else TypeAdapter(self.kind).dump_json(value).decode()
+        return None if value is None else _adapter(self.kind).dump_json(value).decode()
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Any:  # noqa: ARG002 the base class's signature
-        return None if value is None else TypeAdapter(self.kind).validate_json(value)
+        return None if value is None else _adapter(self.kind).validate_json(value)
+
+
+class AsPacked(TypeDecorator[Any]):
+    """A shared word as its canonical JSON, compressed; checked again whenever it is read."""
+
+    impl = LargeBinary
+    cache_ok = True
+
+    def __init__(self, kind: type[BaseModel]) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> bytes | None:  # noqa: ARG002 the base class's signature
+        return None if value is None else zlib.compress(value.model_dump_json().encode(), LEVEL)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Any:  # noqa: ARG002 the base class's signature
+        return None if value is None else self.kind.model_validate_json(zlib.decompress(value))
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    """Made once: making one costs more than using it."""
+    return TypeAdapter(kind)
 
 
 class Base(DeclarativeBase):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 from sqlalchemy import func, or_, select, update
 from sqlalchemy.orm import Session
@@ -10,6 +11,7 @@ from sqlalchemy.orm import Session
 from controller.alerts import keep_alerts
 from controller.database import upsert, wakes
 from controller.items import item_of, watched
+from controller.looks import keep_look
 from controller.routes import UriOf
 from controller.tables import EvidenceRow, Model, Monitor, RolloutRow
 from serinus.evidence import Evidence, MonitorReport, MonitorWork
@@ -24,27 +26,23 @@ WATCHED = frozenset({Phase.SHADOW, Phase.CANARY, Phase.RAMP, Phase.BAKE, Phase.P
 def keep(session: Session, report: MonitorReport, now: float) -> None:
     """Keep the first evidence of each tick, and the farthest watermarks. Evidence that nobody asked for is ignored."""
     upsert(session, Monitor, {"name": report.monitor}, {"seen_at": now})
-    for name, watermark in report.watermarks_ms.items():
+    changed = set()
+    for name, watermark in sorted(report.watermarks_ms.items()):  # in order: two monitors may report at once
         behind = or_(Model.watermark_ms.is_(None), Model.watermark_ms < watermark)
-        session.execute(update(Model).where(Model.name == name, behind).values(watermark_ms=watermark))
+        done: Any = session.execute(update(Model).where(Model.name == name, behind).values(watermark_ms=watermark))
+        if done.rowcount:
+            changed.add(name)
     active = {row.id: row for row in session.scalars(select(RolloutRow).where(RolloutRow.active_model.is_not(None)))}
     for evidence in report.evidence:
         row = active.get(evidence.rollout)
         if row is None or not _fits(row, evidence):
             log.info("evidence for %s at %d is of no use", evidence.rollout, evidence.tick_ms)
             continue
-        values = {
-            "stream": "live",
-            "verdict": evidence.verdict,
-            "monitor": report.monitor,
-            "received_at": now,
-            "body": evidence,
-        }
-        key = {"rollout": evidence.rollout, "tick_ms": evidence.tick_ms}
-        upsert(session, EvidenceRow, key, values, first_stays=True)
+        if keep_look(session, evidence, "live", report.monitor, now):
+            changed.add(row.model)
     if report.alerts is not None:
         keep_alerts(session, report.monitor, report.alerts, now)
-    wakes(session, "facts")
+    wakes(session, *(f"facts:{model}" for model in changed))
 
 
 def _fits(row: RolloutRow, evidence: Evidence) -> bool:

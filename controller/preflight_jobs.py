@@ -8,13 +8,13 @@ from pydantic import ValidationError
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from controller.database import upsert
 from controller.items import item_of
 from controller.jobs import as_job, cancel, queue
+from controller.looks import keep_look
 from controller.rollouts import Rollout
 from controller.routes import UriOf
 from controller.rows import as_rollout
-from controller.tables import EvidenceRow, JobRow, Model, RolloutRow
+from controller.tables import JobRow, Model, RolloutRow
 from serinus.errors import BadInput, Overloaded
 from serinus.jobs import JOB_ENDS, Job
 from serinus.preflights import PreflightParams, PreflightResult
@@ -83,12 +83,4 @@ def keep_replay(session: Session, rollout: Rollout, found: PreflightResult | Non
     if found is None or found.evidence is None:
         return
     job = session.get(JobRow, id_of(rollout.id))
-    values = {
-        "stream": "replay",
-        "verdict": found.evidence.verdict,
-        "monitor": (job.worker if job else None) or "",
-        "received_at": now,
-        "body": found.evidence,
-    }
-    key = {"rollout": rollout.id, "tick_ms": found.evidence.tick_ms}
-    upsert(session, EvidenceRow, key, values, first_stays=True)
+    keep_look(session, found.evidence, "replay", (job.worker if job else None) or "", now)

@@ -27,6 +27,10 @@ __all__ = [
     "save",
 ]
 
+_READ: dict[str, Evidence] = {}
+"""Digest -> the look: most rounds find the one that was read before. A digest stands for one look alone."""
+MOST_READ = 128
+
 FIELDS = tuple(field.name for field in fields(Rollout))
 
 
@@ -89,12 +93,22 @@ def latest_evidence(session: Session, rollout_id: str, stream: str = "live") -> 
     `stream`: "live", or "replay" for what the preflight found, which counts in that phase only."""
     first_violated = case((EvidenceRow.verdict == "violated", -EvidenceRow.tick_ms))
     query = (
-        select(EvidenceRow.body)
+        select(EvidenceRow.tick_ms, EvidenceRow.digest)
         .where(EvidenceRow.rollout == rollout_id, EvidenceRow.stream == stream)
         .order_by((EvidenceRow.verdict == "violated").desc(), first_violated.desc(), EvidenceRow.tick_ms.desc())
         .limit(1)
     )
-    return session.scalars(query).one_or_none()
+    found = session.execute(query).one_or_none()
+    if found is None:
+        return None
+    if (look := _READ.get(found.digest)) is None:
+        key = (rollout_id, stream, found.tick_ms)
+        body = (EvidenceRow.rollout, EvidenceRow.stream, EvidenceRow.tick_ms)
+        query_body = select(EvidenceRow.body).where(*(column == value for column, value in zip(body, key, strict=True)))
+        look = _READ[found.digest] = session.scalars(query_body).one()
+        for digest in list(_READ)[:-MOST_READ]:
+            _READ.pop(digest, None)
+    return look
 
 
 def live_replicas(session: Session, pool: str, now: float) -> tuple[ReplicaReport, ...]:

@@ -8,7 +8,7 @@ from sqlalchemy import BigInteger, ForeignKey, ForeignKeyConstraint, Index, Inte
 from sqlalchemy import UniqueConstraint as Unique
 from sqlalchemy.orm import Mapped, mapped_column
 
-from controller.base import AsJson, Base
+from controller.base import AsJson, AsPacked, Base
 from controller.console.tables import ConsoleCode, ConsoleSession
 from controller.registry_tables import KeyRow, PackageRow, SignatureRow, SlaRow, UploadRow, VersionCardRow
 from serinus.evidence import Evidence, HealthAlert
@@ -31,6 +31,7 @@ __all__ = [
     "JobRow",
     "KeyRow",
     "Lease",
+    "LookRow",
     "Model",
     "Monitor",
     "NoticeRow",
@@ -40,6 +41,7 @@ __all__ = [
     "Replica",
     "RolloutRow",
     "Route",
+    "ShapeRow",
     "SignatureRow",
     "SlaRow",
     "Token",
@@ -159,19 +161,49 @@ class RolloutRow(Base):
 
 
 class EvidenceRow(Base):
-    """One look of a monitor at a rollout; the first that came for a tick stays.
+    """One look of a monitor at a rollout, in full; the first that came for a tick stays. Older ones are thinned out.
 
-    `stream`: "live", or "replay" for what a preflight found: its ticks lie before all live ones."""
+    `stream`: "live", or "replay" for what a preflight found: its ticks lie before all live ones. `digest`: of the look,
+    by which moves name it."""
 
     __tablename__ = "evidence"
     rollout: Mapped[str] = mapped_column(ForeignKey("rollouts.id"), primary_key=True)
+    stream: Mapped[str] = mapped_column(primary_key=True)
     tick_ms: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    stream: Mapped[str] = mapped_column(server_default="live")
     verdict: Mapped[str]
     monitor: Mapped[str]
     received_at: Mapped[float]
-    body: Mapped[Evidence] = mapped_column(AsJson(Evidence))
+    body: Mapped[Evidence] = mapped_column(AsPacked(Evidence))
+    digest: Mapped[str]
     __table_args__ = (Index(None, "rollout", "verdict"),)
+
+
+class LookRow(Base):
+    """Every look, small: what charts show. `mark`: differs where a look says another thing than the one before it.
+
+    `shape`: number of the list of its guards. `cells`: their numbers, packed (`controller.looks`)."""
+
+    __tablename__ = "looks"
+    rollout: Mapped[str] = mapped_column(ForeignKey("rollouts.id"), primary_key=True)
+    stream: Mapped[str] = mapped_column(primary_key=True)
+    tick_ms: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    e: Mapped[float]
+    limit_: Mapped[float]
+    verdict: Mapped[str]
+    mark: Mapped[str]
+    shape: Mapped[int]
+    cells: Mapped[bytes]
+
+
+class ShapeRow(Base):
+    """The guards of a rollout's looks, in order: (stream, name, role, margin)."""
+
+    __tablename__ = "look_shapes"
+    rollout: Mapped[str] = mapped_column(ForeignKey("rollouts.id"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    guards: Mapped[tuple[tuple[str, str, str, float], ...]] = mapped_column(
+        AsJson(tuple[tuple[str, str, str, float], ...])
+    )
 
 
 class Route(Base):

@@ -82,7 +82,9 @@ def look(request: Request, services: Used, visit: Visitor, rollout_id: str, tick
     """One look with all its numbers."""
     with services.db.read() as session:
         view = rollout_view(session, rollout_row(session, rollout_id), services.clock())
-        found = session.get(EvidenceRow, (rollout_id, tick_ms))
+        found = session.get(EvidenceRow, (rollout_id, "live", tick_ms)) or session.get(
+            EvidenceRow, (rollout_id, "replay", tick_ms)
+        )
         body = found.body if found else None
     if body is None:
         raise NotFound(f"rollout {rollout_id} has no look at {tick_ms}", "its page lists those there are")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Response
 from sqlalchemy import select
@@ -13,6 +13,7 @@ from controller.paging import Key, Page, Paged, page_of
 from controller.permits import must_be
 from controller.rollouts import Ask, Rollout
 from controller.rows import latest_evidence, model_of, rollout_row
+from controller.series import MOST_GUARDS, MOST_POINTS, read_series
 from controller.services import Engineering, Used, Viewing
 from controller.tables import EvidenceRow, RolloutRow
 from controller.views import rollout_view
@@ -20,6 +21,7 @@ from controller.words import CommandBody, EvidencePage, StartBody
 from serinus.errors import NotFound
 from serinus.evidence import Evidence
 from serinus.rollouts import ENDS, RolloutView
+from serinus.series import Series
 from serinus.tasks import Name
 from serinus.transitions import TRANSITIONS, WHO, Transition
 
@@ -109,7 +111,8 @@ def evidence(
     after_ms: int = -1,
     limit: Annotated[int, Query(ge=1, le=5000)] = 500,
 ) -> EvidencePage:
-    """Looks after the tick `after_ms`, in order."""
+    """Looks after the tick `after_ms` that are kept in full, in order: the newest, those with which anything changed,
+    those that moves rest on, and some between. Of all looks there are the numbers of `series`."""
     query = (
         select(EvidenceRow.body)
         .where(EvidenceRow.rollout == rollout_id, EvidenceRow.tick_ms > after_ms)
@@ -119,6 +122,23 @@ def evidence(
     with services.db.read() as session:
         rollout_row(session, rollout_id)
         return EvidencePage(evidence=tuple(session.scalars(query)))
+
+
+@router.get("/rollouts/{rollout_id}/series")
+def series(
+    rollout_id: str,
+    services: Used,
+    _caller: Viewing,
+    *,
+    guard: Annotated[tuple[str, ...], Query(max_length=MOST_GUARDS)] = (),
+    stream: Literal["live", "replay"] = "live",
+    after_ms: int = -1,
+    points: Annotated[int, Query(ge=2, le=MOST_POINTS)] = 500,
+) -> Series:
+    """Every look in small, in columns: for charts. `guard`: a name whose columns are wanted; may be given again."""
+    with services.db.read() as session:
+        rollout_row(session, rollout_id)
+        return read_series(session, rollout_id, guards=guard, stream=stream, after_ms=after_ms, points=points)
 
 
 @router.get("/rollouts/{rollout_id}/evidence/latest")
