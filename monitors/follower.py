@@ -41,7 +41,8 @@ _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 class Follower:
     """`posted_ms`: the newest look that the controller has; `unsaved`: looks since the last checkpoint; `shards`: who
     reads and accumulates, when it is not this process alone; `inputs`: of their checks, None: none are recorded;
-    `maturity`: how far each task's labels were looked at; `keeper`: of states that looks can be made again from."""
+    `checks`: those of the newest look; `maturity`: how far each task's labels were looked at; `keeper`: of states that
+    looks can be made again from."""
 
     assessor: Assessor
     reader: LogReader
@@ -50,10 +51,13 @@ class Follower:
     unsaved: int = 0
     shards: Shards | None = None
     inputs: InputState | None = None
+    checks: tuple[InputEvidence, ...] = ()
     maturity: Maturity = field(init=False)
     keeper: Keeper | None = None
 
     def __post_init__(self) -> None:
+        if self.inputs is not None and self.assessor.last_tick_ms is not None:
+            self.checks = tuple(each.evidence for each in self.inputs.judge(self.at_ms))
         self.maturity = Maturity.begin(self.item, self.at_ms)
 
     @classmethod
@@ -94,7 +98,7 @@ class Follower:
         if tick_ms > watermark_ms:
             return None
         self._close_slices(tick_ms)
-        checks = self._check_inputs(tick_ms)
+        self.checks = checks = self._check_inputs(tick_ms)
         reach = self.maturity.reach(tick_ms, held or {})
         if self.shards is None:
             tick = read_tick(self.item, self.reader, before_ms, tick_ms, reach)

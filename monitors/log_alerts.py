@@ -1,11 +1,11 @@
-"""Alerts about the logs: files that are damaged, label sources that are silent. Pure."""
+"""Alerts about the logs: damaged files, silent label sources, words that a candidate does not know. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from monitors.watermark import Silence
-from serinus.evidence import HealthAlert
+from serinus.evidence import HealthAlert, InputEvidence, WorkItem
 
 MOST = 20
 
@@ -33,6 +33,28 @@ def label_alerts(model: str, silences: Iterable[Silence]) -> tuple[HealthAlert, 
             since_ms=each.upto_ms,
         )
         for each in silences
+    )
+
+
+def candidate_alerts(item: WorkItem, checks: Iterable[InputEvidence]) -> tuple[HealthAlert, ...]:
+    """One for each input whose values the candidate's preprocessing does not know, where that holds its rollout.
+
+    What is wrong with the stream itself, or for stable, is found where stable is looked after, rollout or not."""
+    return tuple(
+        HealthAlert(
+            key=f"input {each.input} / {each.slice} / {each.check} / version {each.version}"[:300],
+            model=item.model,
+            kind="input",
+            text=f"version {each.version}, input {each.input}, {each.slice}: {each.check} {each.value:.4g}, "
+            f"limit {each.limit:.4g}; {each.why}"[:1000],
+            slice=each.slice,
+            input=each.input,
+            value=each.value,
+            limit=each.limit,
+            since_ms=each.since_ms,
+        )
+        for each in checks
+        if each.holds and each.version == item.candidate
     )
 
 

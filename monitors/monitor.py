@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from monitors.follower import Follower
 from monitors.jobs import JobDesk
-from monitors.log_alerts import label_alerts, log_alerts
+from monitors.log_alerts import candidate_alerts, label_alerts, log_alerts
 from monitors.settings import Settings
 from monitors.shards import RayShards, Shards
 from monitors.watch import Watch
@@ -124,7 +124,8 @@ class Monitor:
         for follower in self.followers.values():
             corrupt.setdefault(follower.item.model, set()).update(follower.assessor.whole.corrupt)
         damaged = [log_alerts(model, names) for model, names in corrupt.items()]
-        return (*found, *itertools.chain.from_iterable((*silent, *damaged)))
+        strange = [candidate_alerts(follower.item, follower.checks) for follower in self.followers.values()]
+        return (*found, *itertools.chain.from_iterable((*silent, *damaged, *strange)))
 
     def save(self) -> None:
         """Write the checkpoint of every rollout whose looks have all arrived."""

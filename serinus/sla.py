@@ -68,6 +68,12 @@ class TaskSla(Word):
     given: Annotated[str, Field(pattern=r"^(not )?[a-z][a-z0-9_-]{0,62}$")] | None = None
     head: HeadPolicy = HeadPolicy()
 
+    def model_post_init(self, _context: Any, /) -> None:
+        if self.early_window_s is not None and self.early_window_s > self.label_window_s:
+            raise ValueError(
+                f"early_window_s is {self.early_window_s}, longer than label_window_s, {self.label_window_s}"
+            )
+
     @property
     def given_task(self) -> tuple[str, int] | None:
         """(task, the label it must have), or None when every row counts."""
