@@ -83,10 +83,9 @@ def _processes(session: Session, active: list[RolloutView], now: float, acting: 
     if not acting:
         found.append(Need("info", "Another controller acts", "This one shows what is in the database, and waits."))
     failed = select(Replica).where(Replica.expires_at > now, Replica.failed != {}).limit(5)
-    for row in session.scalars(failed):
-        why = next(iter(row.failed.values()), "")
-        text = f"{row.replica}: {why}"
-        found.append(Need("warning", "A replica cannot load a version", text, to_path("processes"), row.seen_at))
+    if rows := list(session.scalars(failed)):
+        text = "; ".join(f"{row.replica}: {next(iter(row.failed.values()), '')}" for row in rows)
+        found.append(Need("warning", "Replicas cannot load a version", text, to_path("processes")))
     return found
 
 

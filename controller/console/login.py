@@ -9,7 +9,7 @@ from starlette.responses import RedirectResponse, Response
 
 from controller.audit import audit
 from controller.console.guard import check_host, from_elsewhere, is_loopback, keep, secret_of
-from controller.console.render import page
+from controller.console.render import page, to_path
 from controller.console.sessions import CODE_S, begin, caller_of, csrf_of, end, make_code, open_to_all, redeem
 from controller.console.visit import Fields
 from controller.limits import origin
@@ -43,6 +43,8 @@ def link(request: Request, services: Used, caller: Viewing) -> ConsoleLink:
 
 @router.get("/login")
 def ask(request: Request, services: Used, next: str = HOME) -> Response:
+    if from_elsewhere(request):
+        return page(request, "bounce.html", to=to_path("login", next=_inside(next)))
     with services.db.read() as session:
         if open_to_all(session):
             check_host(request)

@@ -40,6 +40,11 @@ class Guard:
     points: tuple[Point, ...]
 
     @property
+    def pressing(self) -> bool:
+        """Whether it is not yet as it should be, of those that decide something."""
+        return self.cell.verdict != "satisfied" and self.cell.role != "display"
+
+    @property
     def order(self) -> tuple[int, int, int, float]:
         """What decides comes first: violated, without evidence, undecided, satisfied; required ones before others."""
         shown = ROLES.index(self.cell.role)

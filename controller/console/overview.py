@@ -17,7 +17,7 @@ from controller.rows import report_of
 from controller.services import Services, Used
 from controller.tables import Model, Monitor, Replica, RolloutRow, Version
 from controller.views import rollout_view
-from serinus.rollouts import ENDS
+from serinus.rollouts import ENDS, Phase
 
 __all__ = ["router"]
 
@@ -43,7 +43,7 @@ def _overview(services: Services) -> Markup:
         ended = select(RolloutRow).where(RolloutRow.phase.in_(ENDS)).order_by(RolloutRow.started_at.desc()).limit(8)
         context: dict[str, Any] = {
             "needs": needs_of(session, active, now, acting=services.reconciler.active),
-            "active": active,
+            "active": sorted(active, key=lambda view: view.phase is Phase.QUEUED),
             "ended": [rollout_view(session, row, now) for row in session.scalars(ended)],
             "models": session.scalar(select(func.count()).select_from(Model)),
             "versions": session.scalar(select(func.count()).select_from(Version)),

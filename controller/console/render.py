@@ -15,7 +15,7 @@ from starlette.responses import HTMLResponse, Response
 import serinus
 from controller.console import words
 from controller.console.assets import asset_url
-from controller.console.guard import keep
+from controller.console.guard import from_elsewhere, keep
 from controller.console.visit import Visit
 
 __all__ = ["fragment", "live", "page", "to_path"]
@@ -53,10 +53,11 @@ TEMPLATES = _environment()
 def page(
     request: Request, template: str, visit: Visit | None = None, *, status: int = 200, now: float = 0.0, **context: Any
 ) -> Response:
-    """A whole page. A browser without a cookie gets one, for its forms."""
+    """A whole page. A browser without a cookie gets one, for its forms; not one that another site led here: that keeps
+    back the cookie it has, and would lose it."""
     told = {"visit": visit, "now": now, "where": request.url.path, **context}
     response = HTMLResponse(TEMPLATES.get_template(template).render(told), status)
-    if secret := getattr(request.state, "secret", ""):
+    if (secret := getattr(request.state, "secret", "")) and not from_elsewhere(request):
         keep(response, request, secret)
     return response
 

@@ -29,6 +29,8 @@ from serinus.rollouts import ENDS, RolloutView
 __all__ = ["router"]
 
 router = APIRouter(prefix="/rollouts")
+MOST_FIRST = 12
+"""Guards that are drawn at once; the others wait behind a click."""
 Known = Annotated[str, Query(max_length=64)]
 Cursor = Annotated[str | None, Query(max_length=1000)]
 DONE = {
@@ -120,7 +122,11 @@ def _guards(services: Services, rollout_id: str) -> Markup:
     told: dict[str, Any] = {"newest": newest, "sums": sum_chart(looks), "tick_s": sla.tick_s, "rollout": rollout_id}
     told["looks"] = [look.tick_ms for look in reversed(looks)][:20]
     found = guards_of(newest, looks) if newest else []
-    told["guards"] = [(guard, guard_chart(guard)) for guard in found]
+    drawn = told["guards"] = [(guard, guard_chart(guard)) for guard in found]
+    told["first"] = [(guard, chart) for guard, chart in drawn if guard.pressing and chart][:MOST_FIRST]
+    told["waiting"] = [(guard, chart) for guard, chart in drawn if guard.pressing and not chart]
+    shown = [*told["first"], *told["waiting"]]
+    told["rest"] = [pair for pair in drawn if pair not in shown]
     told["tally"] = {
         v: sum(g.cell.verdict == v for g in found) for v in ("violated", "error", "inconclusive", "satisfied")
     }

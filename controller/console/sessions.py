@@ -28,8 +28,11 @@ def begin(session: Session, token: str, now: float) -> str:
     """Log in with a person's token: the secret of the new session, for the cookie alone.
 
     Raises Unauthenticated, NotAllowed (tokens of processes have no use for pages)."""
-    authenticate(session, f"Bearer {token}", frozenset(PEOPLE), now)
-    return _session(session, _hash(token), now)
+    header = f"Bearer {token}"
+    if (digest := bearer_sha256(header)) is None:
+        raise Unauthenticated("this is no token", "paste it without spaces before, after or in it")
+    authenticate(session, header, frozenset(PEOPLE), now)
+    return _session(session, digest, now)
 
 
 def make_code(session: Session, header: str | None, now: float) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 from datetime import UTC, datetime
 
-__all__ = ["ago", "bytes_of", "count", "number", "phase_kind", "share", "signed", "span", "utc"]
+__all__ = ["ago", "bytes_of", "count", "humane", "number", "phase_kind", "share", "short", "signed", "span", "utc"]
 
 UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 KINDS = {
@@ -88,6 +89,19 @@ def count(value: float | None) -> str:
 def share(bp: int) -> str:
     """1/10,000 as percent: 100 is "1 %"."""
     return f"{bp / 100:g} %"
+
+
+def short(value: float | None) -> str:
+    """Two significant digits: the ends of an interval are no more certain than that."""
+    if value is None or not math.isfinite(value) or abs(value) >= 100 or abs(value) < 1e-4:
+        return number(value)
+    return f"{value:.2g}".replace("-", "−")
+
+
+def humane(text: str) -> str:
+    """What the controller says for people and scripts, for people: long seconds as days or hours, no marks of code."""
+    told = re.sub(r"\b(\d{3,9}) s\b", lambda found: span(float(found[1])), text)
+    return told.replace("`", "")
 
 
 def bytes_of(size: float | None) -> str:

@@ -13,6 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import update
+
 from controller.advance import promote_now, start
 from controller.audit import audit
 from controller.database import Database
@@ -22,7 +24,7 @@ from controller.registry import add_version, point, put_model
 from controller.replicas import record
 from controller.rollouts import Ask
 from controller.rows import as_rollout, lock_rollout, save
-from controller.tables import JobRow, SlaRow, VersionCardRow
+from controller.tables import JobRow, Replica, SlaRow, VersionCardRow
 from controller.weights import put_weights
 from serinus.evidence import CellEvidence, Evidence, HealthAlert, InputEvidence, MonitorReport
 from serinus.package import Manifest
@@ -198,7 +200,11 @@ class Story:
     ) -> str:
         """One that came by `way` to `phase`, with so many looks, the last of them an hour ago."""
         plan = dry or Plan(
-            steps=(Step(canary_bp=100, hold_s=7200), Step(canary_bp=1000, hold_s=86_400), Step(canary_bp=5000, hold_s=86_400))
+            steps=(
+                Step(canary_bp=100, hold_s=7200),
+                Step(canary_bp=1000, hold_s=86_400),
+                Step(canary_bp=5000, hold_s=86_400),
+            )
         )
         began = self.now - looks * 3600 - 5400
         with self.db.write() as session:
@@ -207,7 +213,9 @@ class Story:
         for at in range(looks):
             self.look(model, made, t0, at, looks, trend or {}, version)
         at = paused_from or phase
-        step = {Phase.CANARY: 1, Phase.RAMP: 2, Phase.BAKE: 3, Phase.AWAITING_APPROVAL: 2, Phase.ROLLED_BACK: 1}.get(at, 0)
+        step = {Phase.CANARY: 1, Phase.RAMP: 2, Phase.BAKE: 3, Phase.AWAITING_APPROVAL: 2, Phase.ROLLED_BACK: 1}.get(
+            at, 0
+        )
         ended = phase in ENDS
         with self.db.write() as session:
             _, row = lock_rollout(session, made)
@@ -239,7 +247,7 @@ class Story:
                 paused_from=paused_from,
                 paused_event_ms=t0 if paused_from else None,
                 started_event_ms=t0,
-                since_event_ms=int(self.now * 1000),
+                since_event_ms=self.newest.tick_ms - 3_600_000 if looks else None,
                 expires_at=None if ended else self.now + 86_400,
                 verdict=self.newest.verdict if looks else None,
                 history=history,
@@ -262,15 +270,13 @@ class Story:
             tick_ms=tick,
             watermark_ms=tick,
             first_event_ms=t0,
-            e=10 ** (-0.8 + (2.3 if bad else 0.5) * (at + 1) / of + 0.1 * math.sin(at)),
+            e=10 ** (1.35 if bad else -0.8 + 0.9 * (at + 1) / of + 0.1 * math.sin(at)),
             limit=20.0,
             verdict="violated" if bad else "satisfied" if whole else "inconclusive",
             culprits=bad,
             cells=cells,
             counts={"joined": 900 * (at + 1), "late": 3},
-            inputs=(
-                InputEvidence(input="weather", check="missing", rows=4_000, value=0.02, limit=0.05, holds=False),
-            ),
+            inputs=(InputEvidence(input="weather", check="missing", rows=4_000, value=0.02, limit=0.05, holds=False),),
         )
         report = MonitorReport(monitor="m1", watermarks_ms={model: tick}, evidence=(self.newest,))
         with self.db.write() as session:
@@ -297,7 +303,8 @@ class Story:
                 report = ReplicaReport(
                     replica=f"{role}-1", role=role, loaded=loaded, fetched=loaded, failed={"f" * 64: HOSTILE}
                 )
-                record(session, "default", WatchRequest(report=report, wait_s=60), self.now + 3600)
+                record(session, "default", WatchRequest(report=report, wait_s=60), self.now)
+            session.execute(update(Replica).values(expires_at=self.now + 3600))
         bad = {"click / overall / auc": 3.2, "click / country=BR / auc": 5.0, "buy / overall / calibration": 0.7}
         self.rollouts["violated"] = self.rollout(
             "search", Phase.ROLLED_BACK, trend=bad, why=f"violated: click / overall / auc {HOSTILE}"
@@ -337,7 +344,13 @@ class Story:
         ended = {"state": "done", "progress": 1.0, "ended_at": self.now - 3600}
         self.jobs["plan"] = self.job("ads", "plan", result={"promotion": promotion}, **ended)
         self.jobs["running"] = self.job(
-            "ads", "backtest", state="running", progress=0.42, said="day 3 of 7", worker="m9", lease_until=self.now + 9e4
+            "ads",
+            "backtest",
+            state="running",
+            progress=0.42,
+            said="day 3 of 7",
+            worker="m9",
+            lease_until=self.now + 9e4,
         )
         self.jobs["failed"] = self.job(
             "maps", "backtest", state="failed", progress=0.1, said=f"no traffic {HOSTILE}", ended_at=self.now - 60
