@@ -1,4 +1,6 @@
-"""`python -m controller`: migrate, listen, say so, and stop cleanly on SIGTERM."""
+"""`python -m controller`: migrate, listen, say so, and stop cleanly on SIGTERM.
+
+`python -m controller backup FILE | restore FILE | restored | migrate` does that to the database instead, and ends."""
 
 from __future__ import annotations
 
@@ -8,6 +10,7 @@ import os
 import signal
 import socket
 import sys
+import time
 
 import uvicorn
 
@@ -15,6 +18,7 @@ from controller.api import create_app
 from controller.auth import require_tokens
 from controller.database import Database
 from controller.request_ids import RequestIdFilter
+from controller.safekeeping import carry_out
 from controller.services import Services
 from controller.settings import Settings
 from controller.store import PackageStore
@@ -54,6 +58,9 @@ def main() -> int:
     logging.getLogger("alembic").setLevel(logging.WARNING)
     try:
         settings = Settings.from_env(os.environ)
+        if len(sys.argv) > 1:
+            print(carry_out(Database(settings.database_url), sys.argv[1:], time.time()))
+            return 0
         services = _services(settings)
         listener = _listen(settings.host, settings.port)
     except SerinusError as error:
@@ -93,7 +100,7 @@ def _services(settings: Settings) -> Services:
         raise Unavailable(
             f"the package store {settings.packages} cannot be used: {error}", "check the folder"
         ) from error
-    return Services(db, store, notify=settings.notify_file)
+    return Services(db, store, notify=settings.notify_file, looks_kept_s=settings.looks_days * 86_400)
 
 
 def _listen(host: str, port: int) -> socket.socket:

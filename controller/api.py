@@ -49,6 +49,7 @@ def create_app(services: Services) -> FastAPI:
         services.events.hang()
         services.store.sweep()
         services.presence.start()
+        services.upkeep.start()
         services.listening.start()
         services.reconciler.start()
         services.sender.start()
@@ -56,6 +57,7 @@ def create_app(services: Services) -> FastAPI:
         services.listening.stop()
         services.reconciler.stop()
         services.presence.stop()
+        services.upkeep.stop()
         services.sender.stop()
         services.door.last_used.stop()
 

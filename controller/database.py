@@ -12,12 +12,13 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.orm import DeclarativeBase, Session
 
+from controller.faults import MIGRATIONS, State, fault_of, state_of
 from serinus.errors import Unavailable
 
-__all__ = ["CHANNEL", "Database", "Wake", "upsert", "wakes"]
+__all__ = ["CHANNEL", "MIGRATIONS", "Database", "Wake", "upsert", "wakes"]
 
 Wake = Literal["routes", "pool", "facts", "notices", "audit"]
 """What a committed transaction tells every controller: a route table of a model or a pool, or what decisions about a
@@ -26,7 +27,6 @@ CHANNEL = "serinus"
 MOST_TOLD = 7_000
 """Bytes of a notification; PostgreSQL takes 8,000."""
 
-MIGRATIONS = Path(__file__).parent / "migrations"
 MIGRATION_LOCK = 0x5E51_0005
 """Any number that no other program on the same PostgreSQL takes for an advisory lock."""
 
@@ -43,8 +43,10 @@ class Database:
             self.sqlite = parsed.get_backend_name() == "sqlite"
             if self.sqlite and parsed.database:
                 Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-            options: dict[str, Any] = {"connect_args": {"timeout": 30}} if self.sqlite else {"pool_pre_ping": True}
-            self.engine: Engine = create_engine(parsed, pool_size=8, max_overflow=40, **options)
+            options: dict[str, Any] = {"connect_args": {"timeout": 30} if self.sqlite else {"connect_timeout": 5}}
+            self.engine: Engine = create_engine(
+                parsed, pool_size=8, max_overflow=40, pool_pre_ping=not self.sqlite, **options
+            )
         except (ArgumentError, OSError, ImportError) as error:
             raise Unavailable(
                 f"the database of SERINUS_DATABASE_URL cannot be used: {error}",
@@ -54,6 +56,7 @@ class Database:
         self.listeners: dict[Wake, Callable[[str], object]] = dict.fromkeys(get_args(Wake), lambda _subject: None)
         self.before_commit: Callable[[Session], object] = lambda _session: None
         """Called at the end of each transaction that writes; what it writes is committed with it."""
+        self._fault: State | None = None
         if self.sqlite:
             _tame_sqlite(self.engine)
 
@@ -68,14 +71,25 @@ class Database:
         """A transaction that is committed at its end, or rolled back by an exception.
 
         On SQLite it takes the one write lock at its beginning; on PostgreSQL lock the rows that you decide by."""
-        with Session(self.engine, expire_on_commit=False) as session, session.begin():
-            session.connection(execution_options={"writes": True})
-            yield session
-            self.before_commit(session)
-            told = sorted(session.info.get("wakes", ()))
-            if told and not self.sqlite:
-                self._notify(session, told)
+        try:
+            with Session(self.engine, expire_on_commit=False) as session, session.begin():
+                session.connection(execution_options={"writes": True})
+                yield session
+                self.before_commit(session)
+                told = sorted(session.info.get("wakes", ()))
+                if told and not self.sqlite:
+                    self._notify(session, told)
+        except DBAPIError as error:
+            self._fault = fault_of(error) or self._fault
+            raise
+        self._fault = None
         self.tell(told)
+
+    def state(self) -> State:
+        """What it is like now, as far as reading shows; where it does not, as the last write found it. Never raises."""
+        seen, fault = state_of(self.engine), self._fault
+        unseen = fault is not None and (fault.word == "full" or (fault.word == "read_only" and self.sqlite))
+        return fault if seen.ok and fault is not None and unseen else seen
 
     def tell(self, wakes: Iterable[str]) -> None:
         """Wake the listeners of this process. A subject of "" stands for all."""

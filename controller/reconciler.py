@@ -9,6 +9,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Collection
+from contextlib import suppress
 
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
@@ -57,6 +58,8 @@ class Reconciler:
         self._awake, self._stop = threading.Event(), threading.Event()
         self._due, self._lock = set[str](), threading.Lock()
         self._full_at = self._heard_at = float("-inf")
+        self._why = self._unfit = ""
+        self.turns = 0
         self._epochs: dict[tuple[str, str], int] | None = None
         self._thread = threading.Thread(target=self._loop, name="reconciler", daemon=True)
 
@@ -104,7 +107,8 @@ class Reconciler:
         self._awake.set()
         if self._thread.is_alive():
             self._thread.join(timeout=10)
-        leases.release(self.db, self.holder, self.clock())
+        with suppress(SQLAlchemyError):  # it lapses by itself
+            leases.release(self.db, self.holder, self.clock())
 
     @property
     def alive(self) -> bool:
@@ -113,12 +117,12 @@ class Reconciler:
     def _loop(self) -> None:
         while not self._stop.is_set():
             try:
+                self.turns += 1
                 self._turn()
                 self._hear()
+                self._why = ""
             except SQLAlchemyError as error:
-                self.active, self._full_at = False, float("-inf")
-                log.warning("rollouts wait for the database: %s", str(error).strip().splitlines()[0])
-                self._stop.wait(EVERY_S)
+                self._wait_for_the_database(error)
             except Exception:
                 self._full_at = float("-inf")
                 log.exception("the reconciler's round failed; it tries again")
@@ -128,6 +132,8 @@ class Reconciler:
 
     def _turn(self) -> None:
         """A round for all when it is time for that, else for what changed."""
+        if not self._fit():
+            return
         since = time.monotonic() - self._full_at
         with self._lock:
             due, self._due = self._due, set()
@@ -141,6 +147,24 @@ class Reconciler:
             due.discard("")
         if due:
             self.round(due)
+
+    def _fit(self) -> bool:
+        """Whether the schema is ours: to an older or a newer one nothing is written. Looked at with each full round."""
+        if time.monotonic() - self._full_at >= FULL_S or self._unfit:
+            state = self.db.state()
+            unfit = state.said if state.word in ("behind", "ahead") else ""
+            if unfit != self._unfit:
+                log.error("rollouts stand still: %s", unfit) if unfit else log.info("rollouts go on")
+            self._unfit = unfit
+        self.active = self.active and not self._unfit
+        return not self._unfit
+
+    def _wait_for_the_database(self, error: SQLAlchemyError) -> None:
+        why = str(error).strip().splitlines()[0]
+        if why != self._why:  # once, not twice a second
+            log.warning("rollouts wait for the database: %s", why)
+        self._why, self.active, self._full_at = why, False, float("-inf")
+        self._stop.wait(EVERY_S)
 
     def _hear(self) -> None:
         """Ring for pools whose tables another controller process wrote."""

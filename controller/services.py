@@ -23,6 +23,7 @@ from controller.reconciler import Reconciler
 from controller.routebook import RouteBook
 from controller.store import PackageStore
 from controller.streams import Streams
+from controller.upkeep import Upkeep
 
 __all__ = ["Admin", "Engineering", "Monitoring", "Operating", "Replicating", "Services", "Used", "Viewing"]
 
@@ -30,12 +31,14 @@ __all__ = ["Admin", "Engineering", "Monitoring", "Operating", "Replicating", "Se
 @dataclass(slots=True)
 class Services:
     """`clock`: wall time, Unix seconds. `notify`: the file of who is told of what. `pushes`: how many packages are
-    inspected at once. `bell`: rung for the name of a pool when a route table of it has changed."""
+    inspected at once. `bell`: rung for the name of a pool when a route table of it has changed.
+    `looks_kept_s`: how long looks are kept after the end of their rollout."""
 
     db: Database
     store: PackageStore
     clock: Callable[[], float] = time.time
     notify: Path | None = None
+    looks_kept_s: float = 365 * 86_400.0
     bell: Bell = field(default_factory=Bell)
     pushes: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(2))
     reconciler: Reconciler = field(init=False)
@@ -44,6 +47,7 @@ class Services:
     claims: Claims = field(init=False)
     book: RouteBook = field(init=False)
     presence: Presence = field(init=False)
+    upkeep: Upkeep = field(init=False)
     listening: Listening = field(init=False)
     events: Bell = field(default_factory=Bell)
     streams: Streams = field(default_factory=Streams)
@@ -56,6 +60,7 @@ class Services:
         self.claims = Claims(self.db, self.clock)
         self.book = RouteBook(self.db, self.bell)
         self.presence = Presence(self.db, self.clock)
+        self.upkeep = Upkeep(self.db, self.clock, self.looks_kept_s)
         self.db.listeners |= {
             "audit": self.events.ring,
             "pool": self.bell.ring,

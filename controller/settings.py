@@ -17,7 +17,8 @@ class Settings:
     """`packages`: the package store, a folder or an fsspec URI; `incoming`: folder for work on uploads, where that is
     a URI. `tokens_file`: JSON [{"name", "role", "sha256"}], or None.
 
-    `notify_file`: who is told of what (YAML), or None."""
+    `notify_file`: who is told of what (YAML), or None. `looks_days`: for so long all looks of a rollout are kept after
+    its end; those that decided something stay."""
 
     database_url: str
     host: str
@@ -26,11 +27,12 @@ class Settings:
     incoming: Path
     tokens_file: Path | None
     notify_file: Path | None = None
+    looks_days: float = 365.0
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Settings:
         """Read SERINUS_HOME, SERINUS_DATABASE_URL, SERINUS_CONTROLLER_HOST, SERINUS_CONTROLLER_PORT,
-        SERINUS_PACKAGES, SERINUS_INCOMING, SERINUS_TOKENS_FILE and SERINUS_NOTIFY_FILE.
+        SERINUS_PACKAGES, SERINUS_INCOMING, SERINUS_TOKENS_FILE, SERINUS_NOTIFY_FILE and SERINUS_LOOKS_DAYS.
 
         Raises BadInput that names the variable."""
         home = Path(env.get("SERINUS_HOME", ".serinus")).absolute()
@@ -45,6 +47,7 @@ class Settings:
             packages=_store(env.get("SERINUS_PACKAGES") or str(home / "packages")),
             incoming=Path(env.get("SERINUS_INCOMING") or home / "incoming").absolute(),
             tokens_file=Path(tokens) if tokens else None,
+            looks_days=_days(env.get("SERINUS_LOOKS_DAYS", "365")),
             notify_file=Path(notify) if (notify := env.get("SERINUS_NOTIFY_FILE")) else None,
         )
 
@@ -55,6 +58,12 @@ class Settings:
             return ipaddress.ip_address(self.host).is_loopback
         except ValueError:
             return self.host == "localhost"
+
+
+def _days(told: str) -> float:
+    if not told.isdecimal():
+        raise BadInput(f"SERINUS_LOOKS_DAYS is {told!r}, not a number of days")
+    return float(told)
 
 
 def _store(told: str) -> str:

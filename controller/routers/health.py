@@ -29,9 +29,9 @@ async def healthz() -> dict[str, str]:
 
 @router.get("/readyz")
 def readyz(services: Used) -> dict[str, str]:
-    """The database answers and the reconciler's thread runs."""
-    with services.db.read() as session:
-        session.execute(select(1))
+    """The database can be read and written, has the schema of this release, and the reconciler's thread runs."""
+    if not (state := services.db.state()).ok:
+        raise Unavailable(f"the database is {state.word.replace('_', ' ')}", state.said)
     if not services.reconciler.alive:
         raise Unavailable("the reconciler's thread has ended", "restart the controller; its log says why it ended")
     return {"status": "ready"}

@@ -11,6 +11,7 @@ import subprocess
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -263,21 +264,24 @@ def _as_who() -> dict[str, Any]:
     return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
 
 
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[str]:
-    """URL of a PostgreSQL server of our own, on a Unix socket; {} stands for the name of the database."""
-    folder = _binaries()
-    if folder is None:
-        pytest.fail("PostgreSQL's initdb is not here: install it (apt-get install postgresql)")
-    home, who = tempfile.mkdtemp(prefix="serinus-pg-", dir="/tmp"), _as_who()
-    if who:
-        os.chown(home, who["user"], who["group"])
+@dataclass
+class Postgres:
+    """A PostgreSQL server of our own, on a Unix socket in `home`."""
 
-    def run(program: str, *arguments: str) -> None:
+    folder: str
+    home: str
+    who: dict[str, Any]
+
+    @property
+    def url(self) -> str:
+        """{} stands for the name of the database."""
+        return f"postgresql+psycopg://serinus@/{{}}?host={self.home}"
+
+    def run(self, program: str, *arguments: str) -> None:
         done = subprocess.run(
-            [f"{folder}/{program}", *arguments],
-            **who,
-            cwd=home,
+            [f"{self.folder}/{program}", *arguments],
+            **self.who,
+            cwd=self.home,
             capture_output=True,
             text=True,
             timeout=120,
@@ -285,16 +289,74 @@ def postgres() -> Iterator[str]:
         )
         assert done.returncode == 0, done.stdout + done.stderr
 
+    def init(self) -> None:
+        self.run("initdb", "-D", f"{self.home}/data", "-U", "serinus", "-A", "trust", "-E", "UTF8", "--no-sync")
+
+    def start(self) -> None:
+        settings = f"-k {self.home} -c listen_addresses='' -c fsync=off"
+        self.run("pg_ctl", "-D", f"{self.home}/data", "-l", f"{self.home}/log", "-w", "-o", settings, "start")
+
+    def stop(self) -> None:
+        self.run("pg_ctl", "-D", f"{self.home}/data", "-m", "immediate", "-w", "stop")
+
+    def execute(self, *lines: str, database: str = "postgres") -> None:
+        engine = sqlalchemy.create_engine(self.url.format(database), isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            for line in lines:
+                for each in line.split(";"):
+                    connection.exec_driver_sql(each)
+        engine.dispose()
+
+
+@contextmanager
+def _a_postgres() -> Iterator[Postgres]:
+    folder = _binaries()
+    if folder is None:
+        pytest.fail("PostgreSQL's initdb is not here: install it (apt-get install postgresql)")
+    home, who = tempfile.mkdtemp(prefix="serinus-pg-", dir="/tmp"), _as_who()
+    if who:
+        os.chown(home, who["user"], who["group"])
+    server = Postgres(folder, home, who)
     try:
-        run("initdb", "-D", f"{home}/data", "-U", "serinus", "-A", "trust", "-E", "UTF8", "--no-sync")
-        settings = f"-k {home} -c listen_addresses='' -c fsync=off"
-        run("pg_ctl", "-D", f"{home}/data", "-l", f"{home}/log", "-w", "-o", settings, "start")
+        server.init()
+        server.start()
         try:
-            yield f"postgresql+psycopg://serinus@/{{}}?host={home}"
+            yield server
         finally:
-            run("pg_ctl", "-D", f"{home}/data", "-m", "immediate", "-w", "stop")
+            server.stop()
     finally:
         shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """URL of a PostgreSQL server of our own, on a Unix socket; {} stands for the name of the database."""
+    with _a_postgres() as server:
+        yield server.url
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[Postgres]:
+    """A server that this test alone uses, and may stop and start."""
+    with _a_postgres() as server:
+        yield server
+
+
+@pytest.fixture
+def world_of() -> Iterator[Callable[[str], World]]:
+    """The world of `world`, in the database `postgres` of a server."""
+    made: list[Database] = []
+
+    def make(url: str) -> World:
+        made.append(Database(url.format("postgres")))
+        made[-1].migrate()
+        world = World(made[-1])
+        world.populate()
+        return world
+
+    yield make
+    for db in made:
+        db.close()
 
 
 BACKENDS = ("sqlite", "postgresql") if _binaries() or os.environ.get("CI") else ("sqlite",)

@@ -10,11 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import func, select
 
+from controller.advance import advance
 from controller.exchange import keep
 from controller.looks import EACH, NEWEST, forget, line_of, thin
-from controller.rows import latest_evidence, lock_rollout
+from controller.rollouts import Ask
+from controller.rows import latest_evidence, lock_rollout, rollout_row
 from controller.series import evenly, read_series
 from controller.tables import EvidenceRow, LookRow
+from controller.upkeep import Upkeep
 from serinus.evidence import CellEvidence, Evidence, MonitorReport
 from serinus.rollouts import Phase
 
@@ -137,3 +140,22 @@ def test_the_charts_of_a_rollout_that_is_unknown(world: Any) -> None:
         assert (series.looks, series.tick_ms) == (0, ())
         assert session.scalar(select(func.count()).select_from(LookRow)) == 0
         assert not math.isnan(sum(series.e))
+
+
+def test_upkeep_thins_what_goes_on_and_forgets_what_ended_long_ago(world: Any, make: Any) -> None:
+    rollout, many = world.start(), 2 * NEWEST
+    looks = [make.evidence("satisfied", make.T0 + at, rollout) for at in range(many)]
+    bring(world, looks)
+    upkeep = Upkeep(world.db, lambda: world.now, kept_s=86_400)
+    assert upkeep.round() == many - NEWEST - NEWEST // EACH
+    assert upkeep.round() == 0
+    ask = Ask("abort", "enough", "ann")
+    advance(world.db, rollout, world.uri, world.now, ask=ask)
+    assert upkeep.round() == 0
+    world.now += 86_401
+    assert upkeep.round() > 0
+    with world.db.read() as session:
+        told = {move.evidence for move in rollout_row(session, rollout).history if move.evidence}
+        assert set(session.scalars(select(EvidenceRow.digest))) == told
+        assert ticks(session, LookRow) == set()
+    assert upkeep.round() == 0
