@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from controller.console.looks import Guard, Point
 from controller.console.scales import Scale, day_of, nice
-from serinus.evidence import Evidence
+from serinus.series import Series
 
 __all__ = ["GuardChart", "SumChart", "guard_chart", "sum_chart"]
 
@@ -67,24 +67,24 @@ def guard_chart(guard: Guard) -> GuardChart | None:
     )
 
 
-def sum_chart(looks: Sequence[Evidence]) -> SumChart | None:
+def sum_chart(series: Series) -> SumChart | None:
     """None without a look."""
-    if not looks:
+    if not series.tick_ms:
         return None
-    exponents = [_exponent(look.e) for look in looks]
-    limit = _exponent(looks[-1].limit)
+    exponents = [_exponent(e) for e in series.e]
+    limit = _exponent(series.limit[-1])
     low, high = nice([*exponents, limit, 0.0], spare=0.08)
-    times = [Point(look.tick_ms, None, None, None) for look in looks]
+    times = [Point(tick, None, None, None) for tick in series.tick_ms]
     x, y = _time(times), Scale(low, high, BOTTOM, TOP)
-    places = [(x(look.tick_ms), y(exponent)) for look, exponent in zip(looks, exponents, strict=True)]
+    places = [(x(tick), y(exponent)) for tick, exponent in zip(series.tick_ms, exponents, strict=True)]
     short = _short(times)
     return SumChart(
         _line(places),
         y(limit),
         y(0.0),
         places[-1],
-        day_of(looks[0].tick_ms, clock=short),
-        day_of(looks[-1].tick_ms, clock=short),
+        day_of(series.tick_ms[0], clock=short),
+        day_of(series.tick_ms[-1], clock=short),
     )
 
 

@@ -22,7 +22,7 @@ from serinus.rollouts import Move
 __all__ = ["router"]
 
 router = APIRouter(prefix="/rollouts/{rollout_id}/explain")
-MOST_CELLS, NEAR = 8, 20
+MOST_CELLS = 8
 
 
 @router.get("")
@@ -45,15 +45,11 @@ def recompute(services: Used, visit: Visitor, _fields: Fields, rollout_id: str, 
 
 
 def _rests_on(session: Session, rollout: str, move: Move) -> tuple[Evidence | None, list[Guard]]:
-    """The look whose digest the move names, and the cells that carried it. It is looked for near the move's time."""
+    """The look whose digest the move names, and the cells that carried it."""
     if move.evidence is None:
         return None, []
-    query = select(EvidenceRow.body).where(EvidenceRow.rollout == rollout)
-    if move.event_ms is not None:
-        query = query.where(EvidenceRow.tick_ms <= move.event_ms)
-    violated = select(EvidenceRow.body).where(EvidenceRow.rollout == rollout, EvidenceRow.verdict == "violated")
-    for candidates in (query.order_by(EvidenceRow.tick_ms.desc()), violated.order_by(EvidenceRow.tick_ms)):
-        for body in session.scalars(candidates.limit(NEAR)):
-            if body.digest == move.evidence:
-                return body, [guard for guard in guards_of(body, []) if guard.cell.role != "display"][:MOST_CELLS]
-    return None, []
+    named = (EvidenceRow.rollout == rollout, EvidenceRow.digest == move.evidence)
+    look = session.scalars(select(EvidenceRow.body).where(*named).limit(1)).one_or_none()
+    if look is None:
+        return None, []
+    return look, [guard for guard in guards_of(look) if guard.cell.role != "display"][:MOST_CELLS]

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from controller.rows import latest_evidence
+from controller.series import MOST_GUARDS, read_series
 from controller.tables import EvidenceRow
 from serinus.evidence import CellEvidence, Evidence, Verdict
+from serinus.series import GuardSeries, Series
 
-__all__ = ["Guard", "Point", "evenly", "guards_of", "mark_of", "read_looks"]
+__all__ = ["Guard", "Point", "counted", "drawn", "guards_of", "mark_of"]
 
 MOST_LOOKS = 60
 """Looks that a chart shows: the first, the last and those evenly between."""
 ROLES = ("required", "optional", "hold", "display")
-Key = tuple[str, str]
-"""The stream of a cell, and its name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Guard:
 
     cell: CellEvidence
     culprit: bool
-    points: tuple[Point, ...]
+    points: tuple[Point, ...] = ()
 
     @property
     def pressing(self) -> bool:
@@ -52,14 +52,6 @@ class Guard:
         return (int(late), -Verdict.of(self.cell.verdict), shown, -self.cell.e_violated)
 
 
-def evenly(ticks: Sequence[int], most: int = MOST_LOOKS) -> list[int]:
-    """At most so many of them, evenly, with the first and the last."""
-    if len(ticks) <= most:
-        return list(ticks)
-    step = (len(ticks) - 1) / (most - 1)
-    return [ticks[round(at * step)] for at in range(most)]
-
-
 def mark_of(session: Session, rollout: str) -> str:
     """Another text whenever there are other looks than before: cheap to ask."""
     query = select(func.count(), func.max(EvidenceRow.tick_ms)).where(EvidenceRow.rollout == rollout)
@@ -67,26 +59,29 @@ def mark_of(session: Session, rollout: str) -> str:
     return f"{many}-{last}"
 
 
-def read_looks(session: Session, rollout: str) -> tuple[Evidence | None, list[Evidence]]:
-    """(the look that counts, those for the charts in rising order). Before live traffic: what the preflight found."""
-    newest = latest_evidence(session, rollout)
-    stream = "live" if newest else "replay"
-    newest = newest or latest_evidence(session, rollout, "replay")
-    ticks = select(EvidenceRow.tick_ms).where(EvidenceRow.rollout == rollout, EvidenceRow.stream == stream)
-    chosen = evenly(list(session.scalars(ticks.order_by(EvidenceRow.tick_ms))))
-    bodies = select(EvidenceRow.body).where(EvidenceRow.rollout == rollout, EvidenceRow.tick_ms.in_(chosen))
-    return newest, list(session.scalars(bodies.order_by(EvidenceRow.tick_ms)))
+def counted(session: Session, rollout: str) -> Evidence | None:
+    """The look that counts. Before live traffic: what the preflight found."""
+    return latest_evidence(session, rollout) or latest_evidence(session, rollout, "replay")
 
 
-def guards_of(newest: Evidence, looks: Sequence[Evidence]) -> list[Guard]:
+def drawn(session: Session, newest: Evidence, guards: Sequence[Guard]) -> tuple[Series, list[Guard]]:
+    """The guards with how they came there, the most pressing `MOST_GUARDS` of them; and the sum over time."""
+    live = any(guard.cell.stream != "replay" for guard in guards)
+    names = [guard.cell.name for guard in guards][:MOST_GUARDS]
+    stream = "live" if live else "replay"
+    series = read_series(session, newest.rollout, guards=names, stream=stream, points=MOST_LOOKS)
+    columns = {(each.stream, each.name): each for each in series.guards}
+    return series, [_with(guard, series, columns.get((guard.cell.stream, guard.cell.name))) for guard in guards]
+
+
+def _with(guard: Guard, series: Series, column: GuardSeries | None) -> Guard:
+    if column is None:
+        return guard
+    rows = zip(series.tick_ms, column.estimate, column.low, column.high, strict=True)
+    return replace(guard, points=tuple(Point(*row) for row in rows))
+
+
+def guards_of(look: Evidence) -> list[Guard]:
     """Pure. What decides comes first."""
-    points: dict[Key, list[Point]] = {}
-    for look in looks:
-        for cell in look.cells:
-            told = Point(look.tick_ms, cell.estimate, cell.low, cell.high)
-            points.setdefault((cell.stream, cell.name), []).append(told)
-    found = [
-        Guard(cell, cell.name in newest.culprits, tuple(points.get((cell.stream, cell.name), ())))
-        for cell in newest.cells
-    ]
+    found = [Guard(cell, cell.name in look.culprits) for cell in look.cells]
     return sorted(found, key=lambda guard: (*guard.order, guard.cell.name))

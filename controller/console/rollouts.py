@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from controller.console.charts import guard_chart, sum_chart
 from controller.console.consequences import offers
-from controller.console.looks import guards_of, mark_of, read_looks
+from controller.console.looks import counted, drawn, guards_of, mark_of
 from controller.console.phases import stations_of
 from controller.console.plans import forecast
 from controller.console.render import fragment, live, page, to_path
@@ -29,6 +29,8 @@ from serinus.rollouts import ENDS, RolloutView
 __all__ = ["router"]
 
 router = APIRouter(prefix="/rollouts")
+MOST_LOOKS = 20
+"""Looks that are linked to, the newest."""
 MOST_FIRST = 12
 """Guards that are drawn at once; the others wait behind a click."""
 Known = Annotated[str, Query(max_length=64)]
@@ -84,13 +86,11 @@ def look(request: Request, services: Used, visit: Visitor, rollout_id: str, tick
     """One look with all its numbers."""
     with services.db.read() as session:
         view = rollout_view(session, rollout_row(session, rollout_id), services.clock())
-        found = session.get(EvidenceRow, (rollout_id, "live", tick_ms)) or session.get(
-            EvidenceRow, (rollout_id, "replay", tick_ms)
-        )
-        body = found.body if found else None
+        mine = (EvidenceRow.rollout == rollout_id, EvidenceRow.tick_ms == tick_ms)
+        body = session.scalars(select(EvidenceRow.body).where(*mine).limit(1)).one_or_none()
     if body is None:
         raise NotFound(f"rollout {rollout_id} has no look at {tick_ms}", "its page lists those there are")
-    cells = guards_of(body, [])
+    cells = guards_of(body)
     return page(request, "look.html", visit, now=services.clock(), view=view, look=body, cells=cells)
 
 
@@ -117,16 +117,18 @@ def _guards(services: Services, rollout_id: str) -> Markup:
     with services.db.read() as session:
         row = rollout_row(session, rollout_id)
         mark = mark_of(session, rollout_id)
-        newest, looks = read_looks(session, rollout_id)
+        newest = counted(session, rollout_id)
+        series, found = drawn(session, newest, guards_of(newest)) if newest else (None, [])
+        kept = select(EvidenceRow.tick_ms).where(EvidenceRow.rollout == rollout_id)
+        looks = list(session.scalars(kept.order_by(EvidenceRow.tick_ms.desc()).limit(MOST_LOOKS)))
         ended, sla = row.phase in ENDS, row.sla
-    told: dict[str, Any] = {"newest": newest, "sums": sum_chart(looks), "tick_s": sla.tick_s, "rollout": rollout_id}
-    told["looks"] = [look.tick_ms for look in reversed(looks)][:20]
-    found = guards_of(newest, looks) if newest else []
-    drawn = told["guards"] = [(guard, guard_chart(guard)) for guard in found]
-    told["first"] = [(guard, chart) for guard, chart in drawn if guard.pressing and chart][:MOST_FIRST]
-    told["waiting"] = [(guard, chart) for guard, chart in drawn if guard.pressing and not chart]
+    told: dict[str, Any] = {"newest": newest, "tick_s": sla.tick_s, "rollout": rollout_id, "looks": looks}
+    told["sums"] = sum_chart(series) if series else None
+    pairs = told["guards"] = [(guard, guard_chart(guard)) for guard in found]
+    told["first"] = [(guard, chart) for guard, chart in pairs if guard.pressing and chart][:MOST_FIRST]
+    told["waiting"] = [(guard, chart) for guard, chart in pairs if guard.pressing and not chart]
     shown = [*told["first"], *told["waiting"]]
-    told["rest"] = [pair for pair in drawn if pair not in shown]
+    told["rest"] = [pair for pair in pairs if pair not in shown]
     told["tally"] = {
         v: sum(g.cell.verdict == v for g in found) for v in ("violated", "error", "inconclusive", "satisfied")
     }
