@@ -2,7 +2,7 @@
 
 A storm moves all users of a day at once, and no grouping within that day can know: from one day there is one sample of
 it, however many rows it has. So until days speak for themselves each is taken to have moved the difference by a
-standard deviation fixed here: the middle, on a log scale, of what was measured on real traffic (docs/statistics.md).
+standard deviation fixed here: about the middle, on a log scale, of what real traffic did; the losses' is a guess.
 """
 
 from __future__ import annotations
