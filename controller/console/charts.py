@@ -16,6 +16,8 @@ WIDTH, HEIGHT = 320, 132
 LEFT, RIGHT, TOP, BOTTOM = 8.0, 312.0, 10.0, 112.0
 REACH = 4.0
 """An interval wider than so many margins is cut at the edge: what matters is on which side of the margin it ends."""
+LARGEST = 1e12
+"""A loss beyond that is no number to draw by."""
 LEAST_EXPONENT, MOST_EXPONENT = -2.0, 6.0
 
 
@@ -107,7 +109,8 @@ def _time(points: Sequence[Point]) -> Scale:
 
 def _losses(points: Sequence[Point], margin: float) -> Scale:
     """Heights of losses: zero, the margin and the newest interval are in sight, what is far away is cut."""
-    size = margin or max((abs(p.estimate) for p in points if p.estimate is not None), default=0.0) or 1.0
+    known = [abs(p.estimate) for p in points if p.estimate is not None and abs(p.estimate) < LARGEST]
+    size = margin or max(known, default=0.0) or 1.0
     last = points[-1]
     ends = [value for value in (last.low, last.high, last.estimate) if value is not None and math.isfinite(value)]
     reach = REACH * size
