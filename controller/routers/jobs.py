@@ -58,6 +58,7 @@ def list_all(
 
 @router.get("/{job_id}")
 def get(job_id: str, services: Used, _caller: Viewing) -> Job:
+    """A job with its parameters, how far it is, and its result when it is done."""
     with services.db.read() as session:
         return shown(job_row(session, job_id))
 

@@ -26,6 +26,7 @@ def list_keys(services: Used, _caller: Viewing, paged: Paged) -> Page[KeyView]:
 
 @router.get("/{name}")
 def get(name: Name, services: Used, _caller: Viewing) -> KeyView:
+    """A public key, also one that counts no more."""
     with services.db.read() as session:
         return _view(key_of(session, name))
 

@@ -86,6 +86,7 @@ def list_models(services: Used, _caller: Viewing, paged: Paged) -> Page[ModelVie
 
 @router.get("/{model}")
 def get(model: Name, services: Used, _caller: Viewing, response: Response) -> ModelView:
+    """A model: its SLA, where its aliases point and have pointed, its active rollout. Its ETag is for writes."""
     with services.db.read() as session:
         tell(response, *model_tag(session, model_of(session, model)))
         return model_view(session, model_of(session, model))

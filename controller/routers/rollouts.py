@@ -68,6 +68,7 @@ def list_rollouts(
 
 @router.get("/rollouts/{rollout_id}")
 def get(rollout_id: str, services: Used, _caller: Viewing, response: Response) -> RolloutView:
+    """A rollout as it stands: its phase, what it waits for, what may be done to it. Its ETag is for commands."""
     with services.db.read() as session:
         view = rollout_view(session, rollout_row(session, rollout_id), services.clock())
     tell(response, *_told(view))
