@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import logging
 import threading
-from typing import Any
+from contextlib import closing
+from typing import Any, get_args
 
-from sqlalchemy.exc import SQLAlchemyError
-
-from controller.database import CHANNEL, Database
+from controller.database import CHANNEL, Database, Wake
 
 __all__ = ["Listening"]
 
@@ -41,23 +40,29 @@ class Listening:
             self._thread.join(timeout=5)
 
     def _loop(self) -> None:
+        said = ""
         while not self._stop.is_set():
             try:
                 self._listen()
-            except Exception as error:
-                if not self.deaf or not isinstance(error, SQLAlchemyError):
-                    log.warning("changes of other controllers are not told: %s", str(error).strip().split("\n")[0])
+                said = ""
+            except Exception as error:  # whatever it is: changes are still found by looking, only later
+                why = str(error).strip().split("\n")[0]
+                if why != said:
+                    log.warning("changes of other controllers are not told: %s", why)
+                said = why
             self.deaf = True
             self._stop.wait(RETRY_S)
 
     def _listen(self) -> None:
         """Until the connection breaks, or `stop`."""
-        with self.db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            connection.detach()
-            raw: Any = connection.connection.driver_connection
+        pooled = self.db.engine.raw_connection()
+        raw: Any = pooled.driver_connection
+        pooled.detach()
+        with closing(raw):
+            raw.autocommit = True
             raw.execute(f"listen {CHANNEL}")
             self.deaf = False
-            self.db.tell(["routes", "pool", "facts", "notices", "audit"])  # whatever was missed
+            self.db.tell(get_args(Wake))  # whatever was missed
             silent_s = 0.0
             while not self._stop.is_set():
                 heard = [note.payload for note in raw.notifies(timeout=LOOK_S, stop_after=1)]

@@ -51,7 +51,8 @@ def backup(db: Database, file: Path) -> str:
         _copy(source, part)
         part.replace(file)
     except (OSError, sqlite3.Error) as error:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
         why = f"{source} could not be copied to {file}: {error}"
         raise Unavailable(why, "is there room, and may it write?") from error
     return f"{file}: {file.stat().st_size} bytes"
