@@ -56,7 +56,7 @@ def events(
 
 
 def console_(
-    open_: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False, home: HomeOption = None
+    open_: Annotated[bool, typer.Option("--open", help="Open it in the browser, logged in.")] = False, home: HomeOption = None
 ) -> None:
     """Say where the console is, and how to log in."""
     client = client_of(home)
@@ -65,7 +65,7 @@ def console_(
     if "SERINUS_API" not in os.environ:
         console.print(f"log in with the token in {client.stack.token_file}", markup=False, soft_wrap=True)
     if open_:
-        webbrowser.open(url)
+        webbrowser.open(client.console_link())
 
 
 def _told(found: GarbageView) -> list[tuple[str, Any]]:

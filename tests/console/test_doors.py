@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from serinus.client import Client
 from tests.console.conftest import Served, serve, stop
 from tests.console.stories import HOSTILE, TOKENS
 from tests.console.test_pages import PAGES, path_of
@@ -189,6 +190,14 @@ def test_a_link_opens_the_console_once(surfer: Surfer, served: Served) -> None:
     assert refused.status_code == 401
     assert "was used already" in refused.text
     assert httpx.post(f"{served.url}/v1/console/login").status_code == 401
+
+
+def test_the_client_makes_such_a_link(surfer: Surfer, served: Served) -> None:
+    with Client(api=served.url, token=TOKENS["engineer"]) as client:
+        link = client.console_link()
+    assert link.startswith(f"{served.url}/console/login/")
+    assert surfer.http.get(link).status_code == 303
+    assert "engineer-ops" in surfer.http.get("/console/").text
 
 
 def test_a_log_in_ends_with_its_token(surfer: Surfer, served: Served) -> None:
