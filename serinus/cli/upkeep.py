@@ -56,7 +56,8 @@ def events(
 
 
 def console_(
-    open_: Annotated[bool, typer.Option("--open", help="Open it in the browser, logged in.")] = False, home: HomeOption = None
+    open_: Annotated[bool, typer.Option("--open", help="Open it in the browser, logged in.")] = False,
+    home: HomeOption = None,
 ) -> None:
     """Say where the console is, and how to log in."""
     client = client_of(home)
