@@ -7,7 +7,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import random
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -26,17 +25,15 @@ from controller.rollouts import Ask
 from controller.rows import as_rollout, lock_rollout, save
 from controller.tables import JobRow, Replica, SlaRow, VersionCardRow
 from controller.weights import put_weights
-from serinus.evidence import CellEvidence, Evidence, HealthAlert, InputEvidence, MonitorReport
-from serinus.package import Manifest
+from serinus.evidence import Evidence, HealthAlert, InputEvidence, MonitorReport
 from serinus.rollouts import ENDS, Move, Phase, Plan, Step
 from serinus.routes import ReplicaReport, WatchRequest
 from serinus.sla import Sla
+from tests.console.pieces import cells_of, manifest_of, measured_of
 
 HOSTILE = "<script>document.title='gone'</script><img src=x onerror=alert(1)>\" onmouseover=\"alert(2)"
 TOKENS = {role: f"{role}-token-of-the-tests" for role in ("viewer", "engineer", "operator", "admin", "monitor")}
 HOUR_MS, DAY_S = 3_600_000, 86_400.0
-TASKS = ("click", "buy", "rating")
-SLICES = ("overall", "country=BR", "country=DE", "country=US")
 
 
 def tokens_file(path: Path) -> Path:
@@ -64,94 +61,6 @@ def sla_of(model: str) -> Sla:
             "slices": {"country": ["BR", "DE", "US"]},
             "tick_s": 3600,
         }
-    )
-
-
-def manifest_of(note: str) -> Manifest:
-    files = {f"parts/{task}.onnx": {"sha256": "0" * 64, "size_bytes": 181_000} for task in TASKS}
-    files |= {name: {"sha256": "0" * 64, "size_bytes": 900} for name in ("sample.json", "baseline.json")}
-    return Manifest.model_validate(
-        {
-            "inputs": [{"name": "x", "datatype": "FP32"}],
-            "parts": [
-                {"name": t, "role": "head", "file": f"parts/{t}.onnx", "inputs": ["x"], "outputs": [f"{t}_p"]}
-                for t in TASKS
-            ],
-            "tasks": [
-                {
-                    "name": t,
-                    "kind": "regression" if t == "rating" else "binary",
-                    "output": f"{t}_p",
-                    "base_rate": 0.1,
-                }
-                for t in TASKS
-            ],
-            "provenance": {"note": note, "code_revision": "4f2c9e1", "data_window": "2024-01-01/2024-03-01"},
-            "resident_bytes": 48_000_000,
-            "files": files,
-        }
-    )
-
-
-def measured_of(shift: float) -> dict[str, dict[str, dict[str, float]]]:
-    """Training metrics per task and slice."""
-    rng = random.Random(7)
-    return {
-        task: {
-            place: {
-                "auc": round(0.78 + shift + rng.uniform(-0.03, 0.03), 4),
-                "log_loss": round(0.31 - shift + rng.uniform(-0.02, 0.02), 4),
-                "labels": float(rng.randrange(2_000, 90_000)),
-            }
-            for place in SLICES
-        }
-        for task in TASKS[:2]
-    }
-
-
-def cells_of(share: float, trend: dict[str, float]) -> tuple[CellEvidence, ...]:
-    """All cells after `share` of the evidence; `trend`: guard -> where its estimate goes to, in margins."""
-    found = []
-    for task in TASKS:
-        for place in SLICES:
-            for metric in ("loss", "bias") if task == "rating" else ("auc", "calibration"):
-                found.append(_cell(task, place, metric, share, trend))
-    found.append(_cell("click", "overall", "psi", share, trend, role="display"))
-    return tuple(found)
-
-
-def _cell(task: str, place: str, metric: Any, share: float, trend: dict[str, float], role: Any = None) -> CellEvidence:
-    margin = {"auc": 0.01, "calibration": 0.1, "loss": 0.02, "bias": 0.1}.get(metric, 0.2)
-    name = f"{task} / {place} / {metric}"
-    rng = random.Random(f"{name} {share:.3f}")
-    labels = int(40_000 * share * (1 if place == "overall" else 0.2) * (0.06 if task == "buy" else 1))
-    few = labels < 900
-    width = margin * 14 / math.sqrt(max(labels, 1) / 40 + 1)
-    middle = margin * (trend.get(name, -0.1) * share + rng.uniform(-0.12, 0.12) * (1 - share))
-    low, high = middle - width, middle + width
-    bad, good = low > margin, high < margin
-    verdict: Any = "violated" if bad else "satisfied" if good else "inconclusive"
-    return CellEvidence(
-        stream="canary" if task == "rating" else "shadow",
-        task=task,
-        slice=place,
-        metric=metric,
-        role=role or ("required" if place == "overall" else "optional"),
-        weight=0.05,
-        margin=margin,
-        estimate=None if few else middle,
-        low=None if few else low,
-        high=None if few else high,
-        e_violated=26.0 if bad else 0.4,
-        e_satisfied=50.0 if good else 0.2,
-        verdict="inconclusive" if few else verdict,
-        baseline_value=0.812,
-        candidate_value=0.812 - middle,
-        labels=labels,
-        positives=labels // 12,
-        groups=labels // 20,
-        needs=900 - labels if few else None,
-        why=f"{900 - labels} more labels are needed" if few else "",
     )
 
 

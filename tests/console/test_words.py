@@ -19,7 +19,7 @@ from controller.console.words import ago, bytes_of, humane, number, share, short
 from serinus.evidence import Evidence
 from serinus.rollouts import ENDS, Move, Phase, Plan, RolloutView
 from serinus.transitions import COMMANDS, allowed_in
-from tests.console.stories import cells_of
+from tests.console.pieces import cells_of
 
 finite = st.floats(-1e12, 1e12)
 numbers = st.none() | st.floats()
