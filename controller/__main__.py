@@ -17,6 +17,7 @@ import uvicorn
 from controller.api import create_app
 from controller.auth import require_tokens
 from controller.database import Database
+from controller.limits import Buckets
 from controller.request_ids import RequestIdFilter
 from controller.safekeeping import carry_out
 from controller.services import Services
@@ -100,7 +101,9 @@ def _services(settings: Settings) -> Services:
         raise Unavailable(
             f"the package store {settings.packages} cannot be used: {error}", "check the folder"
         ) from error
-    return Services(db, store, notify=settings.notify_file, looks_kept_s=settings.looks_days * 86_400)
+    services = Services(db, store, notify=settings.notify_file, looks_kept_s=settings.looks_days * 86_400)
+    services.door.people = Buckets(settings.rate_per_s, max(settings.rate_burst, 1.0))
+    return services
 
 
 def _listen(host: str, port: int) -> socket.socket:

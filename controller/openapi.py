@@ -101,8 +101,8 @@ def _of_operation(path: str, method: str, operation: dict[str, Any]) -> None:
     problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
     for status, meaning in sorted(told.items()):
         answers.setdefault(str(status), {"description": meaning})
-    for status, answer in answers.items():
-        if status >= "400":
+    for code, answer in answers.items():
+        if code >= "400":
             answer["content"] = problem
     if writes and not path.startswith(("/v1/pools/", "/v1/monitor/")):
         operation.setdefault("parameters", []).append(ONCE)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request
 from sqlalchemy import ColumnElement, or_, select, true
@@ -22,7 +22,7 @@ __all__ = ["router"]
 router = APIRouter(prefix="/v1", tags=["events"])
 Number = Annotated[int | None, Query(ge=0, le=2**62, description="Begin after this event; left out: with the next.")]
 LastEventId = Annotated[str | None, Header(pattern=r"^[0-9]{0,18}$", description="Wins over `after`.")]
-AS_EVENTS = {200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}}
+AS_EVENTS: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}}
 
 
 @router.get("/events", status_code=200, response_class=EventStream, responses=AS_EVENTS)

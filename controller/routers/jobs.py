@@ -30,16 +30,12 @@ def ask(body: JobAsk, services: Used, caller: Engineering) -> Job:
     with services.db.write() as session:
         params = filled(session, body.kind, body.model, body.params)
         made = queue(session, body.kind, body.model, params, actor=who, now=services.clock())
+        action = "logs.erase" if body.kind == "erase" else "job.ask"
+        detail = {"job": made, "kind": body.kind, "actor": body.actor}
         if body.kind == "erase":
-            detail = {"job": made, "actor": body.actor, **without_entity(params)}
-            audit(
-                session,
-                actor=caller.name,
-                action="logs.erase",
-                subject=f"models/{body.model}",
-                detail=detail,
-                now=services.clock(),
-            )
+            detail |= without_entity(params)
+        subject, now = f"models/{body.model}", services.clock()
+        audit(session, actor=caller.name, action=action, subject=subject, detail=detail, now=now)
         return shown(job_row(session, made))
 
 
@@ -66,5 +62,9 @@ def get(job_id: str, services: Used, _caller: Viewing) -> Job:
 @router.post("/{job_id}/cancel")
 def stop(job_id: str, services: Used, caller: Engineering) -> Job:
     """End a job; one that has ended otherwise stays as it is (409)."""
+    now = services.clock()
     with services.db.write() as session:
-        return shown(cancel(session, job_id, actor=caller.name, now=services.clock()))
+        job = shown(cancel(session, job_id, actor=caller.name, now=now))
+        detail, subject = {"job": job.id, "kind": job.kind}, f"models/{job.model}"
+        audit(session, actor=caller.name, action="job.cancel", subject=subject, detail=detail, now=now)
+        return job

@@ -19,6 +19,7 @@ from controller.auth import require_tokens
 from controller.database import Database
 from controller.limits import Buckets, origin
 from controller.services import Services
+from controller.settings import Settings
 from controller.store import PackageStore
 from controller.tables import Token
 from controller.tokens import ensure_tokens
@@ -128,6 +129,14 @@ def test_a_bucket_never_gives_more_than_its_rate(pauses: list[float]) -> None:
     for first in range(len(given_at)):
         for last in range(first, len(given_at)):
             assert last - first + 1 <= 5.0 + 2.0 * (given_at[last] - given_at[first]) + 1e-6
+
+
+def test_limits_are_set_from_outside() -> None:
+    found = Settings.from_env({"SERINUS_RATE_PER_S": "0", "SERINUS_RATE_BURST": "7"})
+    assert (found.rate_per_s, found.rate_burst) == (0.0, 7.0)
+    for told in ("-1", "fast", "1e9"):
+        with pytest.raises(BadInput, match="SERINUS_RATE_PER_S"):
+            Settings.from_env({"SERINUS_RATE_PER_S": told})
 
 
 def test_buckets_are_bounded_and_apart() -> None:
@@ -268,3 +277,16 @@ def test_a_database_that_cannot_be_written_still_lets_one_look(tmp_path: Path) -
             other.execute("create trigger no_more before update on tokens begin select raise(abort, 'no'); end")
         assert api.get("/v1/me").status_code == 200
     db.close()
+
+
+def test_who_asked_for_a_job_and_who_cancelled_it_is_told(services: Services) -> None:
+    give_tokens(services.db)
+    sla = {"model": "ads", "tasks": {"click": {"label_window_s": 60, "absent": "negative"}}}
+    with serve(services) as api:
+        api.put("/v1/models/ads", json={"sla": sla}).raise_for_status()
+        body = {"kind": "backtest", "model": "ads", "params": {"weeks": 1}}
+        job = api.post("/v1/jobs", json=body, headers=bearer("engineer-token")).raise_for_status().json()["id"]
+        api.post(f"/v1/jobs/{job}/cancel").raise_for_status()
+        told = api.get("/v1/audit?subject=models/ads&limit=2").json()["items"]
+    assert [(entry["actor"], entry["action"]) for entry in told] == [("admin", "job.cancel"), ("engineer", "job.ask")]
+    assert {entry["detail"]["job"] for entry in told} == {job}

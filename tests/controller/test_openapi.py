@@ -129,9 +129,15 @@ def test_made_up_requests_never_make_it_fail(api: httpx.Client, document: dict[s
     assert not failed, "\n".join(failed)
 
 
+@schemathesis.serializer("application/x-tar")
+def _as_it_is(_context: Any, value: Any) -> bytes:
+    """Anything but a tar: bytes, or the text of whatever was made up."""
+    return value if isinstance(value, bytes) else str(value).encode()
+
+
 def _try(operation: Any, url: str, failed: list[str]) -> None:
     quiet = settings(
-        max_examples=12,
+        max_examples=5,
         deadline=None,
         database=None,
         phases=(Phase.explicit, Phase.generate),
