@@ -100,16 +100,22 @@ def start(
     actor: str,
     now: float,
     queue: bool = False,
+    skip_preflight: bool = False,
     caller: str = "",
 ) -> Rollout:
     """Begin a rollout of `version` against stable; with `queue`, once those before it have ended.
+
+    `plan`: None means that of the SLA. `skip_preflight`: whatever the plan says of it.
 
     Raises NotFound, AlreadyActive, IllegalMove, InvalidPackage, BadInput."""
     model = lock_model(session, name)
     candidate = version_of(session, name, version)
     check_covers(model.sla, candidate.manifest)
     check_signed(session, model, candidate.digest)
-    check_plan(plan or model.sla.rollout, model.sla)
+    plan = plan or model.sla.rollout
+    if skip_preflight:
+        plan = plan.model_copy(update={"preflight": None})
+    check_plan(plan, model.sla)
     waiting = select(RolloutRow).where(RolloutRow.model == name, RolloutRow.phase == Phase.QUEUED)
     busy = active_rollout(session, name) is not None or session.scalars(waiting).first() is not None
     if busy and not queue:
@@ -127,7 +133,7 @@ def start(
         candidate=version,
         candidate_digest=candidate.digest,
         baseline=stable,
-        plan=plan or model.sla.rollout,
+        plan=plan,
         started_at=now,
         phase=Phase.QUEUED if busy else Phase.PENDING,
         place=last_place(session, name, version),
@@ -139,7 +145,9 @@ def start(
         model.warm = None
     session.flush()
     detail = {"model": name, "candidate": version, "baseline": stable, "phase": str(rollout.phase), "reason": why}
-    told = {**detail, "in_the_name_of": actor, "plan": rollout.plan.model_dump(mode="json")}
+    told = {**detail, "in_the_name_of": actor, "plan": plan.model_dump(mode="json")}
+    if plan.preflight is None and model.sla.rollout.preflight is not None:
+        told["preflight"] = "skipped"
     audit(
         session, actor=caller or actor, action="rollout.start", subject=f"rollouts/{rollout.id}", detail=told, now=now
     )

@@ -135,11 +135,15 @@ class WeightsView(Word):
 
 class StartBody(Word):
     """`plan`: None takes the one of the SLA. `actor`: None takes the name of the token. `queue`: begin when the
-    rollouts before it have ended, instead of being refused. A version that was rolled back needs a `reason`."""
+    rollouts before it have ended, instead of being refused. A version that was rolled back needs a `reason`.
+
+    `skip_preflight`: meet users untried on the past, whatever the plan says. That needs an operator and a `reason`, and
+    so does a `plan` without the preflight that the SLA's has."""
 
     version: Annotated[int, Field(ge=1)]
     plan: Plan | None = None
     queue: bool = False
+    skip_preflight: bool = False
     reason: Reason = ""
     actor: Actor = ""
 

@@ -61,9 +61,11 @@ def get(job_id: str, services: Used, _caller: Viewing) -> Job:
 
 @router.post("/{job_id}/cancel")
 def stop(job_id: str, services: Used, caller: Engineering) -> Job:
-    """End a job; one that has ended otherwise stays as it is (409)."""
+    """End a job; one that has ended otherwise stays as it is (409). To cancel an erasure is for admins alone."""
     now = services.clock()
     with services.db.write() as session:
+        if job_row(session, job_id).kind == "erase" and caller.role != "admin":
+            raise NotAllowed(f"token {caller.name!r} has role {caller.role}; to cancel an erasure needs admin")
         job = shown(cancel(session, job_id, actor=caller.name, now=now))
         detail, subject = {"job": job.id, "kind": job.kind}, f"models/{job.model}"
         audit(session, actor=caller.name, action="job.cancel", subject=subject, detail=detail, now=now)

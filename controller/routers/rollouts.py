@@ -10,7 +10,7 @@ from sqlalchemy import select
 from controller.advance import advance, start
 from controller.etags import IfMatch, require, tell
 from controller.paging import Key, Page, Paged, page_of
-from controller.permits import must_be
+from controller.permits import check_untried, must_be
 from controller.rollouts import Ask, Rollout
 from controller.rows import latest_evidence, model_of, rollout_row
 from controller.series import MOST_GUARDS, MOST_POINTS, read_series
@@ -35,6 +35,7 @@ def begin(model: Name, body: StartBody, services: Used, caller: Engineering) -> 
     """Roll out a version against the stable one. One rollout of a model goes on at a time; `queue` waits for it."""
     now, who = services.clock(), body.actor or caller.name
     with services.db.write() as session:
+        check_untried(caller, body, model_of(session, model).sla.rollout)
         rollout = start(
             session,
             model,
@@ -44,6 +45,7 @@ def begin(model: Name, body: StartBody, services: Used, caller: Engineering) -> 
             actor=who,
             now=now,
             queue=body.queue,
+            skip_preflight=body.skip_preflight,
             caller=caller.name,
         )
         return rollout_view(session, rollout_row(session, rollout.id), now)

@@ -35,7 +35,7 @@ def start(
     reason: Reason = "",
     queue: Annotated[bool, typer.Option("--queue", help="Wait behind the rollout that is active.")] = False,
     skip_preflight: Annotated[
-        bool, typer.Option("--skip-preflight", help="Meet users untried on the past; needs a --reason.")
+        bool, typer.Option("--skip-preflight", help="Meet users untried on the past; for operators, with a --reason.")
     ] = False,
     home: HomeOption = None,
     as_json: AsJson = False,
@@ -43,11 +43,9 @@ def start(
     """Give a version shadow and canary traffic, and promote it or roll it back by evidence."""
     client = client_of(home)
     wanted = read_yaml(Plan, plan.read_text(), str(plan)) if plan is not None else None
-    if skip_preflight:
-        if not reason:
-            raise BadInput("a preflight is not skipped without a reason", "--reason TEXT, such as: no traffic yet")
-        wanted = (wanted or client.sla(model).sla.rollout).model_copy(update={"preflight": None})
-    view = client.rollout_start(model, version, wanted, reason, queue=queue)
+    if skip_preflight and not reason:
+        raise BadInput("a preflight is not skipped without a reason", "--reason TEXT, such as: no traffic yet")
+    view = client.rollout_start(model, version, wanted, reason, queue=queue, skip_preflight=skip_preflight)
     if as_json:
         print_json(view)
         return

@@ -14,11 +14,15 @@ from typing import Any
 import httpx
 import pytest
 import uvicorn
+from sqlalchemy import select
 
 from controller.api import create_app
+from controller.rows import lock_model
 from controller.services import Services
 from controller.store import PackageStore
+from controller.tables import AuditRow
 from controller.tokens import ensure_tokens
+from serinus.rollouts import Plan, Preflight
 from serinus.transitions import COMMANDS, TRANSITIONS, WHO
 
 ROLES = ("viewer", "engineer", "operator", "admin", "replica", "monitor")
@@ -82,6 +86,43 @@ def test_engineers_start_and_queue_and_viewers_do_not(client: httpx.Client) -> N
     listed = client.get("/v1/rollouts?active=true", headers=by("viewer")).json()["items"]
     assert {each["id"] for each in listed} == {first.json()["id"], second["id"]}
     assert client.get("/v1/rollouts?active=false", headers=by("viewer")).json()["items"] == []
+
+
+@pytest.fixture
+def careful(world: Any) -> Plan:
+    """The plan of the SLA, which has a preflight now."""
+    with world.db.write() as session:
+        row = lock_model(session, "ads")
+        plan = row.sla.rollout.model_copy(update={"preflight": Preflight(window_s=86_400)})
+        row.sla = row.sla.model_copy(update={"rollout": plan})
+    return plan
+
+
+@pytest.mark.parametrize("how", ["asked", "left out of the plan"])
+def test_operators_alone_leave_the_preflight_out_and_say_why(
+    client: httpx.Client, world: Any, careful: Plan, how: str
+) -> None:
+    url, why = "/v1/models/ads/rollouts", "no traffic was logged yet"
+    bare = careful.model_copy(update={"preflight": None}).model_dump(mode="json")
+    body = {"version": 2, **({"skip_preflight": True} if how == "asked" else {"plan": bare})}
+    assert client.post(url, json={**body, "reason": why}, headers=by("engineer")).status_code == 403
+    assert client.post(url, json={**body, "reason": " "}, headers=by("operator")).status_code == 400
+    started = client.post(url, json={**body, "reason": why}, headers=by("operator"))
+    assert started.status_code == 201, started.text
+    assert started.json()["plan"]["preflight"] is None
+    with world.db.read() as session:
+        entry = session.scalars(select(AuditRow).where(AuditRow.action == "rollout.start")).one()
+    assert (entry.actor, entry.detail["preflight"], entry.detail["reason"]) == ("operator", "skipped", why)
+
+
+def test_engineers_bring_plans_that_have_a_preflight(client: httpx.Client, world: Any, careful: Plan) -> None:
+    body = {"version": 2, "plan": careful.model_dump(mode="json")}
+    started = client.post("/v1/models/ads/rollouts", json=body, headers=by("engineer"))
+    assert started.status_code == 201
+    assert started.json()["plan"]["preflight"] is not None
+    with world.db.read() as session:
+        entry = session.scalars(select(AuditRow).where(AuditRow.action == "rollout.start")).one()
+    assert "preflight" not in entry.detail
 
 
 def test_the_table_is_given_as_it_is(client: httpx.Client) -> None:

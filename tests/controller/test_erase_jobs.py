@@ -82,6 +82,16 @@ def test_an_entity_is_erased_by_admins_and_named_to_the_monitor_alone(api: Api, 
     assert ENTITY not in json.dumps(entry.detail)
 
 
+def test_an_erasure_is_cancelled_by_admins_alone(api: Api, world: Any) -> None:
+    made = api.post("/v1/jobs", json=ASK, headers=bearer("admin")).json()["id"]
+    assert api.post(f"/v1/jobs/{made}/cancel", headers=bearer("engineer")).status_code == 403
+    assert api.get(f"/v1/jobs/{made}", headers=bearer("engineer")).json()["state"] == "queued"
+    assert api.post(f"/v1/jobs/{made}/cancel", headers=bearer("admin")).json()["state"] == "cancelled"
+    with world.db.write() as session:
+        other = jobs.queue(session, "backtest", "ads", {}, actor="ann", now=world.now)
+    assert api.post(f"/v1/jobs/{other}/cancel", headers=bearer("engineer")).json()["state"] == "cancelled"
+
+
 @pytest.mark.parametrize("params", [{}, {"entity": ""}, {"entity": 7}, {"entity": "x", "more": 1}])
 def test_parameters_that_are_none_are_refused(api: Api, world: Any, params: dict[str, Any]) -> None:
     said = api.post("/v1/jobs", json={**ASK, "params": params}, headers=bearer("admin"))

@@ -28,16 +28,19 @@ class Rollouts(Models):
         reason: str = "",
         *,
         queue: bool = False,
+        skip_preflight: bool = False,
     ) -> RolloutView:
         """Give a version shadow and canary traffic. `plan`: None means that of the SLA.
 
         `queue`: wait behind the active rollout of the model, which is else an error. `reason`: needed for a version
-        that was rolled back before."""
+        that was rolled back before, and for `skip_preflight`, which only operators may."""
         body: dict[str, Any] = {"version": version, "reason": reason, "actor": who()}
         if plan is not None:
             body["plan"] = plan.model_dump(mode="json")
         if queue:
             body["queue"] = True
+        if skip_preflight:
+            body["skip_preflight"] = True
         return known(RolloutView, await self.api.write("POST", f"/v1/models/{model}/rollouts", body))
 
     async def rollouts(
