@@ -101,7 +101,13 @@ def _services(settings: Settings) -> Services:
         raise Unavailable(
             f"the package store {settings.packages} cannot be used: {error}", "check the folder"
         ) from error
-    services = Services(db, store, notify=settings.notify_file, looks_kept_s=settings.looks_days * 86_400)
+    services = Services(
+        db,
+        store,
+        notify=settings.notify_file,
+        looks_kept_s=settings.looks_days * 86_400,
+        garbage_every_s=settings.garbage_every_s,
+    )
     services.door.people = Buckets(settings.rate_per_s, max(settings.rate_burst, 1.0))
     return services
 

@@ -23,6 +23,7 @@ from controller.reconciler import Reconciler
 from controller.routebook import RouteBook
 from controller.store import PackageStore
 from controller.streams import Streams
+from controller.sweeping import Sweeping
 from controller.upkeep import Upkeep
 
 __all__ = ["Admin", "Engineering", "Monitoring", "Operating", "Replicating", "Services", "Used", "Viewing"]
@@ -32,13 +33,15 @@ __all__ = ["Admin", "Engineering", "Monitoring", "Operating", "Replicating", "Se
 class Services:
     """`clock`: wall time, Unix seconds. `notify`: the file of who is told of what. `pushes`: how many packages are
     inspected at once. `bell`: rung for the name of a pool when a route table of it has changed.
-    `looks_kept_s`: how long looks are kept after the end of their rollout."""
+    `looks_kept_s`: how long looks are kept after the end of their rollout. `garbage_every_s`: seconds between
+    collections of garbage; 0: only when somebody asks."""
 
     db: Database
     store: PackageStore
     clock: Callable[[], float] = time.time
     notify: Path | None = None
     looks_kept_s: float = 365 * 86_400.0
+    garbage_every_s: float = 3_600.0
     bell: Bell = field(default_factory=Bell)
     pushes: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(2))
     reconciler: Reconciler = field(init=False)
@@ -60,13 +63,17 @@ class Services:
         self.claims = Claims(self.db, self.clock)
         self.book = RouteBook(self.db, self.bell)
         self.presence = Presence(self.db, self.clock)
-        self.upkeep = Upkeep(self.db, self.clock, self.looks_kept_s)
+        sweeping = Sweeping(self.db, self.store, self.clock, every_s=self.garbage_every_s, active=self._active)
+        self.upkeep = Upkeep(self.db, self.clock, self.looks_kept_s, sweeping.turn)
         self.db.listeners |= {
             "audit": self.events.ring,
             "pool": self.bell.ring,
             "facts": self.reconciler.nudge,
             "notices": lambda _subject: self.sender.nudge(),
         }
+
+    def _active(self) -> bool:
+        return self.reconciler.active
 
 
 def _services(request: Request) -> Services:

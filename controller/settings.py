@@ -18,7 +18,8 @@ class Settings:
     a URI. `tokens_file`: JSON [{"name", "role", "sha256"}], or None.
 
     `notify_file`: who is told of what (YAML), or None. `looks_days`: for so long all looks of a rollout are kept after
-    its end; those that decided something stay. `rate_per_s`, `rate_burst`: requests of one person's token; 0: all."""
+    its end; those that decided something stay. `garbage_every_s`: 0: only when somebody
+    asks. `rate_per_s`, `rate_burst`: requests of one person's token; 0: all."""
 
     database_url: str
     host: str
@@ -28,6 +29,7 @@ class Settings:
     tokens_file: Path | None
     notify_file: Path | None = None
     looks_days: float = 365.0
+    garbage_every_s: float = 3_600.0
     rate_per_s: float = 200.0
     rate_burst: float = 1000.0
 
@@ -35,7 +37,7 @@ class Settings:
     def from_env(cls, env: Mapping[str, str]) -> Settings:
         """Read SERINUS_HOME, SERINUS_DATABASE_URL, SERINUS_CONTROLLER_HOST, SERINUS_CONTROLLER_PORT,
         SERINUS_PACKAGES, SERINUS_INCOMING, SERINUS_TOKENS_FILE, SERINUS_NOTIFY_FILE, SERINUS_LOOKS_DAYS,
-        SERINUS_RATE_PER_S and SERINUS_RATE_BURST.
+        SERINUS_GARBAGE_EVERY_S, SERINUS_RATE_PER_S and SERINUS_RATE_BURST.
 
         Raises BadInput that names the variable."""
         home = Path(env.get("SERINUS_HOME", ".serinus")).absolute()
@@ -50,9 +52,10 @@ class Settings:
             packages=_store(env.get("SERINUS_PACKAGES") or str(home / "packages")),
             incoming=Path(env.get("SERINUS_INCOMING") or home / "incoming").absolute(),
             tokens_file=Path(tokens) if tokens else None,
-            looks_days=_days(env.get("SERINUS_LOOKS_DAYS", "365")),
-            rate_per_s=_rate("SERINUS_RATE_PER_S", env, "200"),
-            rate_burst=_rate("SERINUS_RATE_BURST", env, "1000"),
+            looks_days=_number("SERINUS_LOOKS_DAYS", env, "365", "days"),
+            garbage_every_s=_number("SERINUS_GARBAGE_EVERY_S", env, "3600", "seconds"),
+            rate_per_s=_number("SERINUS_RATE_PER_S", env, "200", "requests"),
+            rate_burst=_number("SERINUS_RATE_BURST", env, "1000", "requests"),
             notify_file=Path(notify) if (notify := env.get("SERINUS_NOTIFY_FILE")) else None,
         )
 
@@ -65,16 +68,10 @@ class Settings:
             return self.host == "localhost"
 
 
-def _rate(name: str, env: Mapping[str, str], default: str) -> float:
+def _number(name: str, env: Mapping[str, str], default: str, unit: str) -> float:
     told = env.get(name) or default
     if not told.isdecimal() or len(told) > 9:
-        raise BadInput(f"{name} is {told!r}, not a whole number of requests")
-    return float(told)
-
-
-def _days(told: str) -> float:
-    if not told.isdecimal():
-        raise BadInput(f"SERINUS_LOOKS_DAYS is {told!r}, not a number of days")
+        raise BadInput(f"{name} is {told!r}, not a whole number of {unit}")
     return float(told)
 
 

@@ -1,4 +1,4 @@
-"""The thread that thins out old looks, and forgets those of rollouts that ended long ago."""
+"""The thread that thins out old looks, forgets those of rollouts that ended long ago, and takes garbage away."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from controller.database import Database
 from controller.looks import NEWEST, forget, thin
 from controller.rows import lock_rollout
 from controller.tables import EvidenceRow, LookRow, RolloutRow
+from serinus.errors import Unavailable
 from serinus.rollouts import ENDS
 
 __all__ = ["Upkeep"]
@@ -27,10 +28,13 @@ SLACK = 20
 class Upkeep:
     """Any number of controllers may do it: each pass locks the rollout that it thins. `clock`: wall time, Unix seconds.
 
-    `kept_s`: how long the looks of a rollout are kept after its end; those that its moves rest on stay for ever."""
+    `kept_s`: how long the looks of a rollout are kept after its end; those that its moves rest on stay for ever.
+    `sweep`: takes garbage away when it is time, else does nothing."""
 
-    def __init__(self, db: Database, clock: Callable[[], float], kept_s: float) -> None:
-        self.db, self.clock, self.kept_s = db, clock, kept_s
+    def __init__(
+        self, db: Database, clock: Callable[[], float], kept_s: float, sweep: Callable[[], object] = lambda: None
+    ) -> None:
+        self.db, self.clock, self.kept_s, self.sweep = db, clock, kept_s, sweep
         self._thinned: dict[str, int] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="upkeep", daemon=True)
@@ -78,9 +82,12 @@ class Upkeep:
 
     def _loop(self) -> None:
         while not self._stop.wait(EVERY_S):
-            try:
-                self.round()
-            except SQLAlchemyError as error:
-                log.warning("old looks wait for the database: %s", str(error).splitlines()[0])
-            except Exception:
-                log.exception("old looks could not be thinned out")
+            for what, does in (("old looks", self.round), ("garbage", self.sweep)):
+                try:
+                    does()
+                except SQLAlchemyError as error:
+                    log.warning("%s: it waits for the database: %s", what, str(error).splitlines()[0])
+                except Unavailable as error:
+                    log.warning("%s: %s", what, error.detail)
+                except Exception:
+                    log.exception("%s could not be taken away", what)

@@ -19,7 +19,8 @@ from controller.garbage import collect
 from controller.holds import HOLD_S, REMOVAL_S, begin_removal, confirm, end_removal, hold
 from controller.registry import add_version, put_model
 from controller.store import PackageStore
-from controller.tables import Version
+from controller.sweeping import Sweeping
+from controller.tables import AuditRow, Version
 from serinus.errors import Stale
 from serinus.sla import Sla
 from tests.controller.conftest import SLA, manifest_of
@@ -189,6 +190,30 @@ def test_uploads_that_nobody_went_on_with_are_garbage(stocked: Any) -> None:
         store.spool.write(upload, 0, b"123", 9)
     assert collect(db, store, 1e9 + uploads.LIFE_S + 1, dry_run=False, actor="test").uploads == (old,)
     assert (store.spool.offset(old), store.spool.offset(new)) == (0, 3)
+
+
+def test_it_goes_now_and_then_by_whoever_has_the_lease(stocked: Any) -> None:
+    db, store = stocked
+    ticks, active = [0.0], [False]
+
+    def sweeping(every_s: float) -> Sweeping:
+        return Sweeping(db, store, lambda: 1e9, every_s=every_s, active=lambda: active[0], ticks=lambda: ticks[0])
+
+    one, never = sweeping(3_600.0), sweeping(0.0)
+    assert one.turn() is None
+    active[0] = True
+    assert never.turn() is None
+    assert store.shelf.digests() == {*DIGESTS[:2]}
+    first = one.turn()
+    assert first is not None
+    assert first.packages == (DIGESTS[1],)
+    ticks[0] = 3_599.0
+    assert one.turn() is None
+    ticks[0] = 3_600.0
+    assert one.turn() is not None
+    with db.read() as session:
+        entry = session.scalars(select(AuditRow).where(AuditRow.action == "garbage.collect")).one()
+    assert (entry.actor, entry.detail["packages"]) == ("controller", [DIGESTS[1]])
 
 
 def test_numbers_have_no_gaps_and_no_doubles_when_many_push_at_once(database: Database) -> None:
