@@ -116,10 +116,11 @@ def home(server: Scripted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> H
 
 @dataclass(frozen=True)
 class RealController:
-    """A controller process of its own, with its database; `token`: an admin's."""
+    """A controller process of its own, with its database, a file; `token`: an admin's."""
 
     url: str
     token: str
+    database: Path
     process: subprocess.Popen[str]
 
 
@@ -146,7 +147,7 @@ def controller(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealControl
     line = process.stdout.readline()
     guard.cancel()
     assert line, (home / "log").read_text()
-    yield RealController(json.loads(line)["url"], token, process)
+    yield RealController(json.loads(line)["url"], token, home / "controller.db", process)
     process.terminate()
     process.wait(30)
     process.stdout.close()

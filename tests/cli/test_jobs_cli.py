@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from serinus.cli import main
 from serinus.client import Client
 from serinus.client.blocking import jobs as client_jobs
-from serinus.errors import NotFound
+from serinus.errors import NotAllowed, NotFound
 from serinus.jobs import Job
 
 Run = Callable[..., tuple[int, str, str]]
@@ -210,3 +211,30 @@ def test_jobs_are_listed_shown_and_cancelled(run: Run, server: Any) -> None:
     assert "job j1 is cancelled" in run("jobs", "cancel", "j1")[1]
     server.on("/v1/jobs/j9", (404, NotFound("there is no job 'j9'").problem()))
     assert run("jobs", "show", "j9")[0] == 1
+
+
+@pytest.mark.parametrize("answer", ["n\n", ""])
+def test_an_erasure_that_nobody_confirms_is_not_asked_for(
+    run: Run, server: Any, monkeypatch: pytest.MonkeyPatch, answer: str
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(answer))
+    assert run("logs", "erase", "ads", "--entity", "ann@example.org")[0] == 1
+    assert server.seen == []
+
+
+def test_an_erasure_is_done_on_yes(run: Run, server: Any) -> None:
+    words = ("logs", "erase", "ads", "--entity", "ann@example.org")
+    script(server, job("queued", kind="erase"), job("done", kind="erase", result={"rows": 7}))
+    code, out, _ = run(*words, "--yes")
+    assert (code, "rows: 7" in out) == (0, True)
+    asked = server.asked("/v1/jobs")[0].json
+    assert (asked["kind"], asked["model"], asked["params"]["entity"]) == ("erase", "ads", "ann@example.org")
+    script(server, job("done", kind="erase", result={"rows": 7}))
+    code, out, err = run(*words, "--yes", "--json")
+    assert (code, err, json.loads(out)["result"]) == (0, "", {"rows": 7})
+
+
+def test_an_erasure_that_is_refused_says_who_may(run: Run, server: Any) -> None:
+    server.on("/v1/jobs", (403, NotAllowed("token 'eve' has role engineer; to erase needs admin").problem()))
+    code, _, err = run("logs", "erase", "ads", "--entity", "x", "--yes")
+    assert (code != 0, "to erase needs admin" in err) == (True, True)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -132,6 +134,27 @@ def test_tokens_and_the_audit_log(run: Run, controller: Any, tmp_path: Path) -> 
     assert "token" in entries[0]["action"]
     assert token not in json.dumps(entries)
     assert "each as it was written" in ok(run("audit", "verify"))
+
+
+def test_an_entry_that_somebody_edited_breaks_the_chain(run: Run, controller: Any) -> None:
+    ok(run("token", "create", "eve", "--role", "viewer"))
+
+    def edit(actor: str) -> int:
+        with closing(sqlite3.connect(controller.database)) as database, database:
+            (number,) = database.execute("SELECT max(number) FROM audit").fetchone()
+            database.execute("UPDATE audit SET actor = ? WHERE number = ?", (actor, number))
+        return int(number)
+
+    number = edit("nobody")
+    try:
+        code, out, err = run("audit", "verify")
+        assert (code, out) == (1, "")
+        assert f"the chain breaks at entry {number}" in err
+        code, out, _ = run("audit", "verify", "--json")
+        assert (code, json.loads(out)["ok"], json.loads(out)["broken_at"]) == (1, False, number)
+    finally:
+        edit("root")
+    ok(run("audit", "verify"))
 
 
 def test_somebody_elses_change_is_not_overwritten(client: Client) -> None:
