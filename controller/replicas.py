@@ -53,7 +53,7 @@ def renew(session: Session, noted: Iterable[tuple[str, WatchRequest, float, floa
     mine = (Replica.pool == bindparam("of_pool"), Replica.replica == bindparam("of_replica"))
     later = Replica.number <= bindparam("number")
     table: Any = Replica.__table__
-    columns = {name: bindparam(name) for name in rows[0] if not name.startswith("of_")}
+    columns: dict[str, Any] = {name: bindparam(name) for name in rows[0] if not name.startswith("of_")}
     session.connection().execute(update(table).where(*mine, later).values(columns), rows)
 
 

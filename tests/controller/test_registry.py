@@ -12,8 +12,8 @@ from controller.advance import promote_now, start
 from controller.exchange import keep, work
 from controller.registry import add_version, point, put_model
 from controller.replicas import gone, record
-from controller.routebook import Page, epochs_of, tables_of
 from controller.rollouts import Ask
+from controller.routebook import Page, epochs_of, tables_of
 from controller.rows import live_replicas
 from controller.tables import AliasMove, EvidenceRow, Model
 from serinus.errors import BadInput, IllegalMove, InvalidPackage, InvalidSla, NotFound
