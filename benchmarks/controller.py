@@ -23,7 +23,7 @@ from controller.reconciler import Reconciler
 from controller.upkeep import Upkeep
 
 TICK_MS = 60_000
-WAIT_S = 25.0
+WAIT_S = 30.0
 """How long a replica's poll waits, by default."""
 
 

@@ -66,6 +66,7 @@ def create_app(services: Services) -> FastAPI:
     )
     app.state.services = services
     for router in (
+        pools,  # the first: asked most often by far
         health,
         models,
         slas,
@@ -77,7 +78,6 @@ def create_app(services: Services) -> FastAPI:
         keys,
         garbage,
         rollouts,
-        pools,
         monitors,
         jobs,
         notices,

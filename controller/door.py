@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from starlette.requests import HTTPConnection
 
-from controller.auth import PEOPLE, Caller, Role, authenticate
+from controller.auth import PEOPLE, Caller, Role, authenticate, bearer_sha256
 from controller.database import Database
 from controller.last_used import LastUsed
 from controller.limits import Buckets, origin
@@ -16,6 +16,10 @@ from serinus.errors import Unauthenticated
 __all__ = ["Door"]
 
 FAILED_PER_S, FAILED_BURST = 0.5, 20.0
+RECALL_S, MOST_RECENT = 2.0, 1_000
+
+Key = tuple[str | None, frozenset[Role]]
+"""SHA-256 of a token, and who may come in."""
 
 
 class Door:
@@ -27,6 +31,17 @@ class Door:
         self.people = Buckets(200.0, 1000.0)
         self.failed = Buckets(FAILED_PER_S, FAILED_BURST)
         self.last_used = LastUsed(db)
+        self._recent: dict[Key, tuple[float, Caller]] = {}
+
+    def recall(self, request: HTTPConnection, allowed: frozenset[Role]) -> Caller | None:
+        """Who sent it, without asking the database, where the same token was good within the last RECALL_S.
+
+        For what is asked a thousand times a minute; a revoked token is good so much longer there. None: `enter`."""
+        found = self._recent.get(_key(request, allowed))
+        if found is None or time.monotonic() - found[0] > RECALL_S:
+            return None
+        ends = found[1].expires_at
+        return found[1] if ends is None or ends > self.clock() else None
 
     def enter(self, request: HTTPConnection, allowed: frozenset[Role]) -> Caller:
         """Who sent it. Raises Unauthenticated, NotAllowed; RateLimited for a token that asks too often, and for an
@@ -41,5 +56,12 @@ class Door:
             raise
         if caller.role in PEOPLE:
             self.people.take(caller.name, time.monotonic(), f"requests with token {caller.name!r}")
+        if len(self._recent) >= MOST_RECENT:
+            self._recent.clear()
+        self._recent[_key(request, allowed)] = (time.monotonic(), caller)
         self.last_used.note(caller.name, now)
         return caller
+
+
+def _key(request: HTTPConnection, allowed: frozenset[Role]) -> Key:
+    return bearer_sha256(request.headers.get("authorization")), allowed

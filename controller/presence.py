@@ -16,7 +16,7 @@ from serinus.routes import WatchRequest
 __all__ = ["Presence"]
 
 log = logging.getLogger(__name__)
-FLUSH_S = 1.0
+FLUSH_S = 2.0
 """Wall seconds for which a renewal or an end may wait. A replica counts for GRACE_S beyond its poll: far longer."""
 
 Key = tuple[str, str]

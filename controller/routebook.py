@@ -66,6 +66,8 @@ class RouteBook:
 
     async def answer(self, page: Page, models: tuple[str, ...]) -> bytes:
         """`Watched`, as JSON, with the tables of these models as they are now."""
+        if not models:
+            return Watched(tables=(), models=tuple(page.epochs)).model_dump_json().encode()
         if models not in page.answers:
             if len(page.answers) >= ANSWERS:
                 page.answers.clear()

@@ -65,7 +65,7 @@ class Settings:
     compact_quiet_s: int = 900
     keep_days: int = 30
     keep_inputs_days: int = 14
-    poll_s: float = 25.0
+    poll_s: float = 30.0
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Settings:
