@@ -74,7 +74,7 @@ def measured(report: Report, table: Table, kind: str, url: str, size: tuple[int,
     if found["failed"]:
         table.notes.append(f"{kind}: {found['failed']} polls failed")
     report.target(
-        f"{kind}: CPU of the idle polls", (found["idle"] - found["base"]) * 100, 2.0, "% of a core", at_least=False
+        f"{kind}: CPU that idle polls add", (found["idle"] - found["base"]) * 100, 2.0, "% of a core", at_least=False
     )
     report.target(f"{kind}: a change reaches all replicas, p99", quantile(spread, 0.99), 1_000.0, "ms", at_least=False)
 

@@ -94,8 +94,9 @@ def _needs(*roles: Role) -> Callable[[Request, Services], Caller]:
 async def _replicating(request: Request, services: Used) -> Caller:
     """A thousand replicas ask for new tables: mostly without a thread and without the database."""
     allowed: frozenset[Role] = frozenset({"replica"})
-    caller = services.door.recall(request, allowed)
-    return caller or await to_thread.run_sync(services.door.enter, request, allowed)
+    if (caller := services.door.recall(request, allowed)) is not None:
+        return caller
+    return await to_thread.run_sync(services.door.enter, request, allowed)
 
 
 Viewing = Annotated[Caller, Depends(_needs("viewer", "engineer", "operator"))]
