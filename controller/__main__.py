@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
@@ -78,6 +79,9 @@ def main() -> int:
         server_header=False,
     )
     server = Server(config, services, url)
+    gc.collect()
+    gc.freeze()  # a thousand waiting polls are many objects that live long: looking at all is not worth it
+    gc.set_threshold(20_000, 20, 50)
     try:
         server.run(sockets=[listener])  # after it has stopped it raises the signal again, for `_leave`
     finally:
