@@ -13,7 +13,7 @@ from controller.notify.targets import Target
 from controller.tables import Delivery, NoticeRow
 from serinus.notices import Notice
 
-__all__ = ["Letter", "claim", "delivered", "failed", "route", "tell", "undelivered", "waiting"]
+__all__ = ["Letter", "claim", "delivered", "failed", "put_back", "route", "tell", "undelivered", "waiting"]
 
 CLAIM_S = 60.0
 """Wall seconds for which a letter is one controller's; after them another may send it: at least once, seldom twice."""
@@ -89,6 +89,12 @@ def failed(session: Session, letter: Letter, why: str, now: float) -> None:
     row.said = why[:500]
     wait_s = min(FIRST_RETRY_S * 2 ** (row.attempts - 1), LAST_RETRY_S)
     row.due_at = now + wait_s if now - letter.notice.at < GIVE_UP_S else None
+
+
+def put_back(session: Session, letters: Iterable[Letter], now: float) -> None:
+    """There was no time for them: they are due, behind what waits already."""
+    for letter in letters:
+        session.get_one(Delivery, (letter.number, letter.target)).due_at = now
 
 
 def undelivered(session: Session) -> list[Delivery]:

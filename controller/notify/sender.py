@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import httpx
@@ -21,9 +22,11 @@ from serinus.errors import SerinusError
 __all__ = ["Sender"]
 
 log = logging.getLogger(__name__)
+logging.getLogger("httpx").setLevel(logging.WARNING)  # it would log each address, and that of Slack is a secret
 EVERY_S = 1.0
 TIMEOUT_S = 10.0
-AT_ONCE = 8
+"""For one letter, however slowly its target answers; after so long a target gets no further letter in a round."""
+SILENT = "the target did not answer the one before"
 
 
 class Sender:
@@ -49,7 +52,7 @@ class Sender:
         self._stop.set()
         self._awake.set()
         if self._thread.is_alive():
-            self._thread.join(TIMEOUT_S + 1)
+            self._thread.join(2 * TIMEOUT_S + 1)
 
     def round(self) -> int:
         """Send what is due: how many letters were tried."""
@@ -62,8 +65,7 @@ class Sender:
             session.flush()
             letters = outbox.claim(session, self.clock())
         if letters:
-            with ThreadPoolExecutor(AT_ONCE) as pool, httpx.Client(timeout=TIMEOUT_S, trust_env=False) as http:
-                list(pool.map(lambda letter: self._send(http, letter), letters))
+            asyncio.run(self._deliver(letters))
         return len(letters)
 
     def _loop(self) -> None:
@@ -77,8 +79,29 @@ class Sender:
             self._awake.wait(EVERY_S)
             self._awake.clear()
 
-    def _send(self, http: httpx.Client, letter: Letter) -> None:
-        why = self._try(http, letter)
+    async def _deliver(self, letters: Sequence[Letter]) -> None:
+        """All targets at once, the letters of each one after the other."""
+        of: dict[str, list[Letter]] = defaultdict(list)
+        for letter in letters:
+            of[letter.target].append(letter)
+        async with httpx.AsyncClient(timeout=TIMEOUT_S, trust_env=False) as http:
+            await asyncio.gather(*(self._deliver_to(http, each) for each in of.values()))
+
+    async def _deliver_to(self, http: httpx.AsyncClient, letters: Sequence[Letter]) -> None:
+        """What a slow target had no time for waits behind what waits for others; a silent one is not asked again."""
+        until, silent = asyncio.get_running_loop().time() + TIMEOUT_S, False
+        for at, letter in enumerate(letters):
+            if at and asyncio.get_running_loop().time() >= until and not silent:
+                await asyncio.to_thread(self._put_back, letters[at:])
+                return
+            why, silent = (SILENT, True) if silent else await self._try(http, letter)
+            await asyncio.to_thread(self._note, letter, why)
+
+    def _put_back(self, letters: Sequence[Letter]) -> None:
+        with self.db.write() as session:
+            outbox.put_back(session, letters, self.clock())
+
+    def _note(self, letter: Letter, why: str) -> None:
         now = self.clock()
         with self.db.write() as session:
             if why:
@@ -87,19 +110,25 @@ class Sender:
             else:
                 outbox.delivered(session, letter, now)
 
-    def _try(self, http: httpx.Client, letter: Letter) -> str:
-        """Why it was not taken; "" when it was. Never the address: it may be a secret."""
+    async def _try(self, http: httpx.AsyncClient, letter: Letter) -> tuple[str, bool]:
+        """Why it was not taken, "" when it was; and whether the target was silent. Never the address: it may be a
+        secret."""
         target = next((t for t in self.settings.targets if t.name == letter.target), None)
         if target is None:
-            return "there is no such target any more"
+            return "there is no such target any more", False
         try:
             url, headers, body = post(target, letter.notice, letter.number, self.settings.console_url)
-            with http.stream("POST", url, headers=headers, content=body) as answer:  # its body is of no interest
-                return "" if answer.is_success else f"answered {answer.status_code}"
+            async with (
+                asyncio.timeout(TIMEOUT_S),  # httpx bounds only the time between two bytes
+                http.stream("POST", url, headers=headers, content=body) as answer,  # its body is of no interest
+            ):
+                return ("" if answer.is_success else f"answered {answer.status_code}"), False
         except SerinusError as error:
-            return error.detail
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            return type(error).__name__
+            return error.detail, False
+        except (httpx.TransportError, TimeoutError) as error:
+            return type(error).__name__, True
+        except Exception as error:  # an address or a secret that is none: of this letter, not of all
+            return type(error).__name__, False
 
     def _refresh(self) -> None:
         """Read the file anew when it has changed; a faulty one changes nothing."""

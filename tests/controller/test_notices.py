@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hashlib
 import hmac
 import json
+import logging
 import shutil
 import socket
 import subprocess
@@ -171,6 +174,88 @@ def test_a_target_that_fails_is_tried_again_ever_later_and_holds_up_no_other(
     with database.read() as session:
         assert len(outbox.undelivered(session)) == 1, "old notices are forgotten"
     dead.close()
+
+
+class Dripper:
+    """A web server that answers a byte at a time, and never comes to an end."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.over = threading.Event()
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}/drip"
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = self.listener.accept()
+                self.asked += 1
+                threading.Thread(target=self._drip, args=(connection,), daemon=True).start()
+
+    def _drip(self, connection: socket.socket) -> None:
+        with contextlib.suppress(OSError), connection:
+            connection.sendall(b"HTTP/1.1 200 OK\r\nx: ")
+            while not self.over.wait(0.05):
+                connection.sendall(b"x")
+
+
+@pytest.fixture
+def dripper() -> Iterator[Dripper]:
+    made = Dripper()
+    yield made
+    made.over.set()
+    made.listener.close()
+
+
+def test_a_target_that_answers_endlessly_holds_up_nobody(
+    database: Database, sender_to: Any, receiver: Receiver, dripper: Dripper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("controller.notify.sender.TIMEOUT_S", 0.5)
+    sender, _, _ = sender_to(
+        {"name": "drips", "kind": "webhook", "url": dripper.url},
+        {"name": "good", "kind": "webhook", "url": receiver.url},
+    )
+    with database.write() as session:
+        for number in range(12):
+            tell(session, notice(key=f"k{number}"))
+    done = threading.Thread(target=sender.round, daemon=True)
+    done.start()
+    done.join(20)
+    assert not done.is_alive(), "the round ends"
+    assert (dripper.asked, len(receiver.got)) == (1, 12), "a silent target is asked once in a round"
+    with database.read() as session:
+        assert {row.target for row in outbox.undelivered(session)} == {"drips"}
+
+
+def test_a_slow_target_gets_the_rest_later(
+    database: Database, sender_to: Any, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("controller.notify.sender.TIMEOUT_S", 0.0)
+    monkeypatch.setattr(Sender, "_try", lambda *_: asyncio.sleep(0.01, ("", False)))
+    sender, _, _ = sender_to({"name": "slow", "kind": "webhook", "url": receiver.url})
+    with database.write() as session:
+        for number in range(3):
+            tell(session, notice(key=f"k{number}"))
+    assert [sender.round() for _ in range(4)] == [3, 2, 1, 0]
+
+
+def test_a_secret_that_is_no_header_is_of_its_own_target_and_no_address_is_logged(
+    database: Database, sender_to: Any, receiver: Receiver, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "token").write_text("pass\u20acwort\n")
+    sender, _, _ = sender_to(
+        {"name": "bad", "kind": "webhook", "url": receiver.url, "token_file": str(tmp_path / "token")},
+        {"name": "good", "kind": "slack", "url": f"{receiver.url}/services/T0/B0/s3cret"},
+    )
+    with database.write() as session:
+        tell(session, notice())
+    with caplog.at_level(logging.INFO):
+        assert sender.round() == 2
+    assert [path for path, _, _ in receiver.got] == ["/services/T0/B0/s3cret"]
+    assert not {word for word in ("s3cret", "wort") if word in caplog.text}
+    with database.read() as session:
+        assert [(row.target, row.said) for row in outbox.undelivered(session)] == [("bad", "UnicodeEncodeError")]
 
 
 def test_a_claim_that_was_not_kept_is_taken_over(database: Database, sender_to: Any, receiver: Receiver) -> None:
