@@ -150,7 +150,8 @@ def cancel(session: Session, job_id: str, *, actor: str, now: float) -> JobRow:
     """End a job that waits or runs; its monitor learns of it at its next exchange. Again is the same.
 
     Raises NotFound, IllegalMove when it ended in another way."""
-    row = session.scalars(select(JobRow).where(JobRow.id == job_id).with_for_update()).one_or_none()
+    query = select(JobRow).where(JobRow.id == job_id).with_for_update()
+    row = session.scalars(query.execution_options(populate_existing=True)).one_or_none()
     if row is None:
         raise NotFound(f"there is no job {job_id!r}", "`serinus jobs list` has those that are known")
     if row.state in JOB_ENDS and row.state != "cancelled":

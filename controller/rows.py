@@ -58,8 +58,11 @@ def model_of(session: Session, name: str) -> Model:
 
 
 def lock_model(session: Session, name: str) -> Model:
-    """The model, locked: everything that changes a route goes through here first. Raises NotFound."""
-    model = session.scalars(select(Model).where(Model.name == name).with_for_update()).one_or_none()
+    """The model, locked, as it is once it is: everything that changes a route goes through here first.
+
+    Raises NotFound."""
+    query = select(Model).where(Model.name == name).with_for_update().execution_options(populate_existing=True)
+    model = session.scalars(query).one_or_none()
     if model is None or model.deleted_at is not None:
         raise NotFound(f"there is no model {name!r}")
     return model
@@ -71,8 +74,8 @@ def lock_rollout(session: Session, rollout_id: str) -> tuple[Model, RolloutRow]:
     if name is None:
         raise NotFound(f"there is no rollout {rollout_id!r}")
     model = lock_model(session, name)
-    row = session.scalars(select(RolloutRow).where(RolloutRow.id == rollout_id).with_for_update()).one()
-    return model, row
+    query = select(RolloutRow).where(RolloutRow.id == rollout_id).with_for_update()
+    return model, session.scalars(query.execution_options(populate_existing=True)).one()
 
 
 def rollout_row(session: Session, rollout_id: str) -> RolloutRow:
