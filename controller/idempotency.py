@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass, field
 
 from anyio import to_thread
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
@@ -28,6 +28,8 @@ KEY = re.compile(r"[\x21-\x7e]{1,255}")
 KEPT = ("content-type", "etag", "location")
 MOST_BYTES = 256 << 10
 """Of an answer that is kept; a larger one is not, and its request is not carried out again."""
+MANY = re.compile(r"/v1/uploads/[^/]+/finish|/v1/garbage")
+"""Writes of many transactions, which do the same when they are repeated: cut off between two of them they must be."""
 WAIT_S, LOOK_S = 5.0, 0.1
 """How long a repetition waits for the first, and how often it looks."""
 
@@ -62,10 +64,12 @@ class Idempotency:
         await self._carry_out(claim, scope, replaying(body, receive), send)
 
     def _whose(self, header: str | None) -> str | None:
-        """The hash of a known token; of none, where none is needed. None: nothing is kept for strangers."""
-        digest = bearer_sha256(header)
+        """The hash of a token that is good; of none, where none is needed. None: nothing is kept for strangers, and
+        nothing that was kept is told to them."""
+        digest, now = bearer_sha256(header), self.services.clock()
+        good = (Token.sha256 == digest, or_(Token.expires_at.is_(None), Token.expires_at > now))
         with self.services.db.read() as session:
-            if digest is not None and session.scalar(select(Token.name).where(Token.sha256 == digest)):
+            if digest is not None and session.scalar(select(Token.name).where(*good)):
                 return digest
             return None if session.scalar(select(Token.name).limit(1)) else "anybody"
 
@@ -116,7 +120,7 @@ def _covered(scope: Scope) -> bool:
     if scope["type"] != "http" or scope["method"] not in ("POST", "PUT", "PATCH", "DELETE") or streams(scope):
         return False
     path: str = scope["path"]
-    return path.startswith("/v1/") and not path.startswith(("/v1/pools/", "/v1/monitor/"))
+    return path.startswith("/v1/") and not path.startswith(("/v1/pools/", "/v1/monitor/")) and not MANY.fullmatch(path)
 
 
 def _request_hash(scope: Scope, body: bytes) -> str:

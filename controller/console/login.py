@@ -32,8 +32,9 @@ class ConsoleLink(Word):
 
 
 @api.post("/login", status_code=201)
-def link(request: Request, services: Used, caller: Viewing) -> ConsoleLink:
-    """A link that logs a browser in as the sender of this request."""
+def link(request: Request, services: Used, caller: Viewing, response: Response) -> ConsoleLink:
+    """A link that logs a browser in as the sender of this request. It is kept nowhere."""
+    response.headers["Cache-Control"] = "no-store"
     now = services.clock()
     with services.db.write() as session:
         code = make_code(session, request.headers.get("authorization"), now)

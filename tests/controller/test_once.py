@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
+import tarfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,8 +22,8 @@ from controller.idempotency import Idempotency
 from controller.once import KEPT_S, LEASE_S, Answer, Carrying, Claim, Claims
 from controller.services import Services
 from controller.store import PackageStore
-from controller.tables import AuditRow, OnceRow
-from serinus.errors import KeyReused, Stale
+from controller.tables import AuditRow, OnceRow, Token
+from serinus.errors import KeyReused, Stale, Unavailable
 from tests.controller.served import bearer, give_tokens, serve, until
 
 
@@ -167,6 +170,53 @@ def test_no_token_is_kept_in_an_answer(two: tuple[httpx.Client, httpx.Client], d
     db.close()
     assert [(row.state, row.body) for row in rows] == [("carried_out", None)]
     assert made.json()["token"] not in str([vars(row) for row in rows])
+
+
+def test_no_link_to_the_console_is_kept_in_an_answer(
+    two: tuple[httpx.Client, httpx.Client], database_url: str
+) -> None:
+    made = two[0].post("/v1/console/login", headers={"idempotency-key": "k"})
+    code = made.json()["path"].rpartition("/")[2]
+    db = Database(database_url)
+    with db.read() as session:
+        assert code not in str([vars(row) for row in session.scalars(select(OnceRow))])
+    db.close()
+
+
+def test_an_expired_token_is_told_nothing_again(two: tuple[httpx.Client, httpx.Client], database_url: str) -> None:
+    token = two[0].post("/v1/tokens", json={"name": "x", "role": "engineer", "expires_s": 60}).json()["token"]
+    sla = {"model": "ads", "tasks": {"click": {"label_window_s": 60, "absent": "negative"}}}
+    same = {"json": {"sla": sla}, "headers": {"idempotency-key": "k", **bearer(token)}}
+    assert [two[0].put("/v1/models/ads", **same).status_code for _ in range(2)] == [200, 200]
+    db = Database(database_url)
+    with db.write() as session:
+        session.get_one(Token, "x").expires_at = 1.0
+    assert two[0].put("/v1/models/ads", **same).status_code == 401
+    db.close()
+
+
+def test_what_takes_many_transactions_is_repeated_when_it_failed_between_two(
+    two: tuple[httpx.Client, httpx.Client], build: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sla = {"model": "ads", "tasks": {"click": {"label_window_s": 60, "absent": "negative"}}}
+    two[0].put("/v1/models/ads", json={"sla": sla})
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        archive.add(build(tmp_path / "sent", "click"), ".")
+    content = packed.getvalue()
+    told = {"digest": hashlib.sha256(content).hexdigest(), "size_bytes": len(content)}
+    upload = two[0].post("/v1/models/ads/uploads", json=told).json()["id"]
+    assert two[0].patch(f"/v1/uploads/{upload}", content=content, headers={"upload-offset": "0"}).status_code == 200
+
+    def full(*_: object) -> None:
+        raise Unavailable("the disk is full")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(PackageStore, "keep", full)
+        first = two[0].post(f"/v1/uploads/{upload}/finish", headers={"idempotency-key": "k"})
+    assert first.status_code == 503
+    again = two[0].post(f"/v1/uploads/{upload}/finish", headers={"idempotency-key": "k"})
+    assert (again.status_code, again.json()["version"]) == (201, 1)
 
 
 def test_strangers_leave_nothing_in_the_database(two: tuple[httpx.Client, httpx.Client], database_url: str) -> None:

@@ -34,13 +34,12 @@ def services(world: World, tmp_path: Path) -> Services:
 
 def second(world: World, first: Callable[[Any], object], then: Callable[[], Any]) -> Future[Any]:
     """`then` is called while the transaction of `first` is open, and has come as far as it can when that commits."""
-    with ThreadPoolExecutor(1) as pool:
-        with world.db.write() as session:
-            first(session)
-            session.flush()
-            future = pool.submit(then)
-            if not world.db.sqlite:  # there it has not even begun
-                until(lambda: _somebody_waits(world), "the second to wait for the first")
+    with ThreadPoolExecutor(1) as pool, world.db.write() as session:
+        first(session)
+        session.flush()
+        future = pool.submit(then)
+        if not world.db.sqlite:  # there it has not even begun
+            until(lambda: _somebody_waits(world), "the second to wait for the first")
     return future
 
 
