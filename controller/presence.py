@@ -18,6 +18,8 @@ __all__ = ["Presence"]
 log = logging.getLogger(__name__)
 FLUSH_S = 2.0
 """Wall seconds for which a renewal or an end may wait. A replica counts for GRACE_S beyond its poll: far longer."""
+APPLIED_S = 0.1
+"""Wall seconds for which a newly applied route table may wait: many replicas apply it at once, and people watch."""
 
 Key = tuple[str, str]
 """Pool, replica."""
@@ -44,7 +46,7 @@ class Presence:
         self._renewed: dict[Key, Seen] = {}
         self._gone: dict[Key, float] = {}
         self._lock = threading.Lock()
-        self._noted, self._stop = threading.Event(), threading.Event()
+        self._noted, self._applied, self._stop = threading.Event(), threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._loop, name="presence", daemon=True)
 
     def note(self, pool: str, request: WatchRequest) -> float | None:
@@ -58,6 +60,8 @@ class Presence:
             if report.number < seen.request.report.number or said(report) != said(seen.request.report):
                 return None
             expires_at = max(now + request.wait_s + GRACE_S, seen.expires_at)
+            if report.applied != seen.request.report.applied:
+                self._applied.set()
             self._seen[key] = self._renewed[key] = Seen(request, now, expires_at)
         self._noted.set()
         return expires_at
@@ -112,6 +116,7 @@ class Presence:
     def stop(self) -> None:
         self._stop.set()
         self._noted.set()
+        self._applied.set()
         if self._thread.is_alive():
             self._thread.join(timeout=5)
 
@@ -119,7 +124,9 @@ class Presence:
         while not self._stop.is_set():
             self._noted.wait()
             self._noted.clear()
-            self._stop.wait(FLUSH_S)
+            if self._applied.wait(FLUSH_S):
+                self._stop.wait(APPLIED_S)
+            self._applied.clear()
             try:
                 self.flush()
             except SQLAlchemyError as error:
