@@ -68,7 +68,7 @@ def test_a_preflight_rejects_what_no_user_ever_meets(
     up: Callable[..., Running], trained: Callable[[int], Path], shuffled: Path, sla: Sla
 ) -> None:
     running = up()
-    client, preflight = running.client, Preflight(window_s=DAYS * 86_400, max_rows=20_000)
+    client, preflight = running.client, Preflight(window_s=DAYS * 86_400, max_rows=20_000, alpha_share=0.5)
     plan = sla.rollout.model_copy(update={"preflight": preflight})
     client.apply(sla.model_copy(update={"serving": sla.serving.model_copy(update={"inputs_share": 1.0})}))
     client.promote(MODEL, client.push(MODEL, trained(1)).version, reason="first", initial=True)
