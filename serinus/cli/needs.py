@@ -32,7 +32,8 @@ def needs_of(
     looks: Mapping[str, Evidence],
     healths: Iterable[HealthView],
 ) -> list[Need]:
-    """Approvals, holds, alerts, replicas that cannot load, monitors that are silent, models without a stable version.
+    """Approvals, holds, alerts, replicas that cannot load or are not there, silent monitors, models without a stable
+    version.
 
     `said`: the controller's status; `looks`: rollout -> its newest look."""
     return [
@@ -40,6 +41,7 @@ def needs_of(
         *_holds(rollouts, looks),
         *_alerts(healths),
         *_replicas(said.get("replicas", ())),
+        *_missing(said, rollouts),
         *_monitors(said.get("monitors", ()), bool(rollouts)),
         *_unserved(said.get("models", ())),
     ]
@@ -89,6 +91,22 @@ def _replicas(replicas: Iterable[Mapping[str, Any]]) -> Iterable[Need]:
         for digest, why in (each.get("failed") or {}).items() if each.get("live") else ():
             text = f"{each.get('replica')} cannot load {digest[:12]}: {why}"
             yield Need(what="replica fails", text=text, do="its log has the rest")
+
+
+def _missing(said: Mapping[str, Any], rollouts: Iterable[RolloutView]) -> Iterable[Need]:
+    """Pools where nobody answers for a stable version, or nobody can run a candidate."""
+    live = {(each.get("pool"), each.get("role")) for each in said.get("replicas", ()) if each.get("live")}
+    pools = {str(each.get("model")): each.get("pool") for each in said.get("models", ())}
+    served = {each.get("pool") for each in said.get("models", ()) if "stable" in (each.get("aliases") or {})}
+    for pool in sorted(str(pool) for pool in served if (pool, "front") not in live):
+        text = f"pool {pool}: no front door is alive"
+        yield Need(what="nobody answers", text=text, do="serinus up, or the log of serving")
+    for view in rollouts:
+        pool = pools.get(view.model)
+        roles = [role for role in ("candidate", "shadow") if (pool, role) not in live]
+        if roles and (pool, "front") in live and view.phase != Phase.QUEUED:
+            text = f"version {view.candidate} goes no further: pool {pool} has no live {' and no live '.join(roles)}"
+            yield Need(what="replica missing", model=view.model, text=text, do="the log of serving has the rest")
 
 
 def _monitors(monitors: Sequence[Mapping[str, Any]], wanted: bool) -> Iterable[Need]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -148,13 +149,15 @@ def _models_shown(said: Mapping[str, Any]) -> RenderableType:
 
 
 def _others(said: Mapping[str, Any]) -> RenderableType:
-    """Replicas by pool and role, monitors: counts."""
-    words = []
-    for name in ("replicas", "monitors"):
-        rows = said.get(name, ())
-        words.append(f"{name}: {sum(bool(each.get('live')) for each in rows)} live of {len(rows)}")
+    """Live replicas by role, live monitors: counts. Those that are gone are no loss: each start has a new name."""
+    roles = Counter(str(each.get("role", "?")) for each in said.get("replicas", ()) if each.get("live"))
+    replicas = ", ".join(f"{count} {role}" for role, count in sorted(roles.items())) or "none is alive"
+    monitors = sum(bool(each.get("live")) for each in said.get("monitors", ()))
     acting = "acting" if said.get("acting") else "standing by"
-    return Text(f"{', '.join(words)}; this controller is {acting}; you are {said.get('you', '?')}")
+    you = said.get("you", "?")
+    return Text(
+        f"replicas: {replicas}; monitors: {monitors or 'none is alive'}; this controller is {acting}; you are {you}"
+    )
 
 
 def add_to(app: typer.Typer) -> None:

@@ -20,7 +20,17 @@ MODEL = {"model": "ads", "pool": "default", "aliases": {"stable": 1}, "watermark
 STATUS = {
     "models": [MODEL, {**MODEL, "model": "new", "aliases": {}}],
     "rollouts": [{"id": "r1"}],
-    "replicas": [{"replica": "front-1", "live": True, "failed": {"d" * 64: "out of [memory]"}}],
+    "replicas": [
+        {
+            "replica": "front-1",
+            "pool": "default",
+            "role": "front",
+            "live": True,
+            "failed": {"d" * 64: "out of [memory]"},
+        },
+        {"replica": "candidate-1", "pool": "default", "role": "candidate", "live": False},
+        {"replica": "shadow-1", "pool": "default", "role": "shadow", "live": True},
+    ],
     "monitors": [{"monitor": "m1", "live": False}],
     "acting": True,
     "you": "operator",
@@ -70,22 +80,39 @@ def test_what_needs_me_comes_first_and_the_gravest_before_the_rest(run: Run, tro
         "held",
         "alert: labels",
         "replica fails",
+        "replica missing",
         "no monitor",
         "serves nothing",
     ]
     assert "rollout approve" in found[0]["do"]
     code, out, _ = run("status")
     assert code == 0
-    order = ["Needs you (6)", "weather is stale", "out of [memory]", "Rollouts", "10 %", "1.0 h", "Models"]
+    order = ["Needs you (7)", "weather is stale", "out of [memory]", "Rollouts", "10 %", "1.0 h", "Models"]
     places = [out.index(word) for word in order]
     assert places == sorted(places)
 
 
 def test_a_quiet_day_says_so(run: Run, server: Any) -> None:
-    quiet = {**STATUS, "models": [MODEL], "rollouts": [], "replicas": [], "monitors": [{"monitor": "m", "live": True}]}
+    fronts = [{"replica": f"f{n}", "pool": "default", "role": "front", "live": n > 0} for n in range(3)]
+    quiet = {
+        **STATUS,
+        "models": [MODEL],
+        "rollouts": [],
+        "replicas": fronts,
+        "monitors": [{"monitor": "m", "live": True}],
+    }
     server.on("/v1/status", (200, quiet))
     server.on("/v1/models/ads/health", (200, {"model": "ads"}))
-    assert "nothing needs you" in run("status")[1]
+    said = run("status")[1]
+    assert "nothing needs you" in said
+    assert "replicas: 2 front; monitors: 1" in said
+
+
+def test_a_pool_where_nobody_answers_needs_someone(run: Run, server: Any) -> None:
+    server.on("/v1/status", (200, {**STATUS, "models": [MODEL], "rollouts": [], "replicas": []}))
+    server.on("/v1/models/ads/health", (200, {"model": "ads"}))
+    found = json.loads(run("status", "--json")[1])["needs_me"]
+    assert [each["what"] for each in found] == ["nobody answers", "no monitor"]
 
 
 def test_tab_offers_names_and_nothing_when_nobody_answers(home: Any, server: Any) -> None:
