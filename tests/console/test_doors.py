@@ -11,7 +11,7 @@ import pytest
 
 from serinus.client import Client
 from tests.console.conftest import Served, serve, stop
-from tests.console.stories import HOSTILE, TOKENS
+from tests.console.stories import HOSTILE, TOKENS, tokens_file
 from tests.console.test_pages import PAGES, path_of
 
 SLA = {"model": "ads", "tasks": {"click": {"label_window_s": 60, "absent": "negative"}}}
@@ -234,4 +234,19 @@ def test_without_tokens_only_this_machine_by_its_own_name(tmp_path: Path) -> Non
         mine = surfer.post("/console/models/ads/weights", {"csrf": surfer.csrf("/console/models/ads"), **fields})
         assert mine.status_code == 303
     finally:
+        stop(process)
+
+
+def test_a_console_of_nothing_says_where_to_begin(tmp_path: Path) -> None:
+    process, url = serve(tmp_path, SERINUS_TOKENS_FILE=str(tokens_file(tmp_path / "tokens.json")))
+    surfer = Surfer(url)
+    try:
+        surfer.log_in("viewer")
+        for page in ("", "models", "rollouts", "jobs", "audit", "processes", "overview/live"):
+            answer = surfer.http.get(f"/console/{page}")
+            assert answer.status_code == 200, page
+            assert "Traceback" not in answer.text
+        assert "serinus apply" in surfer.http.get("/console/models").text
+    finally:
+        surfer.http.close()
         stop(process)
