@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from monitors.plan_days import Unseen, day_sd
 from monitors.plan_params import PlanParams, base_rate_of, correlation_of
 from monitors.planning import (
     RESTARTS,
@@ -16,6 +17,7 @@ from monitors.planning import (
     Schedule,
     Spread,
     count_needed,
+    excess_limit,
     failures_needed,
     j_of,
     spread_of,
@@ -97,17 +99,33 @@ def _metric(params: PlanParams, found: Survey, share: Share, alpha: float) -> Pl
     schedule = schedule_of(sla, share.stream)
     delay = _delay_days(sla, spec.task, spec.metric)
     least = sla.freeze_scores / traffic.labels if traffic.labels and spec.metric in NEED_SCALE else 0.0
-    catch = Need.of(count_needed(spread.rollback, alpha / spread.halves, excess), per_day, schedule, delay, least)
+    coming = _Coming(spec.metric, per_day, schedule, delay, least)
+    catch = coming.need(spread.rollback, alpha / spread.halves, excess)
     promote = None
     if share.role == "required":
         gap = math.log1p(spec.margin) if spec.metric == "calibration" else spec.margin
-        count = count_needed(spread.promote, SATISFIED_ALPHA / spread.halves, gap)
-        promote = Need.of(count, per_day, schedule, delay, least)
+        promote = coming.need(spread.promote, SATISFIED_ALPHA / spread.halves, gap)
     made = Planned(
         share, alpha, promote, catch, size, per_day, "positives" if spread.per_positive else "labels",
         spread.measured, "yes",
     )  # fmt: skip
     return _judged(params, made, schedule, delay, spread)
+
+
+@dataclass(frozen=True, slots=True)
+class _Coming:
+    """How the labels of a guard come. Days; `least`: of whole traffic, before anything can be said."""
+
+    metric: Metric
+    per_day: float
+    schedule: Schedule
+    delay: float
+    least: float
+
+    def need(self, variance: float, alpha: float, excess: float) -> Need:
+        unseen = Unseen(variance, day_sd(self.metric), excess_limit(alpha, excess)) if excess > 0 else None
+        count = count_needed(variance, alpha, excess)
+        return Need.of(count, self.per_day, self.schedule, self.delay, least=self.least, unseen=unseen)
 
 
 def _rate(params: PlanParams, found: Survey, share: Share, alpha: float) -> Planned:

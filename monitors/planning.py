@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from monitors.plan_days import Unseen
 from serinus.guards import Metric
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "Schedule",
     "Spread",
     "count_needed",
+    "excess_limit",
     "failures_needed",
     "j_of",
     "kappa_of",
@@ -81,6 +83,11 @@ def _placed(these: Floats, among: Floats) -> Floats:
 def count_needed(variance: float, alpha: float, excess: float) -> float:
     """Median count until an e-value passes 1/alpha, the burn-in at least; infinite for what is no excess."""
     return max(float(BURN_IN), variance * j_of(alpha) / excess**2) if excess > 0 else math.inf
+
+
+def excess_limit(alpha: float, excess: float) -> float:
+    """How large the variance of an estimate may be for a verdict: the formula, solved for v / n."""
+    return excess**2 / j_of(alpha)
 
 
 def failures_needed(ratio: float, margin_ratio: float, alpha: float) -> float:
@@ -159,6 +166,11 @@ class Schedule:
     starts: tuple[float, ...]
     shares: tuple[float, ...]
 
+    @property
+    def first(self) -> float:
+        """The day on which it sees anything."""
+        return next((start for start, share in zip(self.starts, self.shares, strict=True) if share > 0), math.inf)
+
     def seen(self, days: float) -> float:
         """Days of whole traffic that are seen until then."""
         ends = (*self.starts[1:], math.inf)
@@ -186,12 +198,23 @@ class Need:
     days: tuple[float, float]
 
     @classmethod
-    def of(cls, count: float, per_day: float, schedule: Schedule, delay_days: float, least: float = 0.0) -> Need:
-        """`per_day`: of the whole traffic; `least`: days of whole traffic before anything can be said."""
+    def of(
+        cls,
+        count: float,
+        per_day: float,
+        schedule: Schedule,
+        delay_days: float,
+        *,
+        least: float = 0.0,
+        unseen: Unseen | None = None,
+    ) -> Need:
+        """`per_day`: of the whole traffic; `least`: days of whole traffic before anything can be said; `unseen`: what
+        the allowance for days waits for."""
         low, high = (
-            schedule.until(max(times * count / per_day if per_day > 0 else math.inf, least)) + delay_days
+            _later(times, schedule.until(max(times * count / per_day if per_day > 0 else math.inf, least)),
+                   per_day, schedule, unseen) + delay_days
             for times in (1.0, SHOCKS[1])
-        )
+        )  # fmt: skip
         return cls(count, (low, high))
 
     @property
@@ -201,6 +224,12 @@ class Need:
             "count": _finite(self.count),
             "days": [_finite(day) for day in self.days],
         }
+
+
+def _later(times: float, day: float, per_day: float, schedule: Schedule, unseen: Unseen | None) -> float:
+    if unseen is None or not math.isfinite(day):
+        return day
+    return max(day, unseen.until(schedule.first, lambda at: per_day * schedule.seen(at) / times))
 
 
 def _finite(value: float) -> float | None:

@@ -102,10 +102,10 @@ def _missing(said: Mapping[str, Any], rollouts: Iterable[RolloutView]) -> Iterab
         text = f"pool {pool}: no front door is alive"
         yield Need(what="nobody answers", text=text, do="serinus up, or the log of serving")
     for view in rollouts:
-        pool = pools.get(view.model)
-        roles = [role for role in ("candidate", "shadow") if (pool, role) not in live]
-        if roles and (pool, "front") in live and view.phase != Phase.QUEUED:
-            text = f"version {view.candidate} goes no further: pool {pool} has no live {' and no live '.join(roles)}"
+        at = pools.get(view.model)
+        roles = [role for role in ("candidate", "shadow") if (at, role) not in live]
+        if roles and (at, "front") in live and view.phase != Phase.QUEUED:
+            text = f"version {view.candidate} goes no further: pool {at} has no live {' and no live '.join(roles)}"
             yield Need(what="replica missing", model=view.model, text=text, do="the log of serving has the rest")
 
 

@@ -15,11 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitors.plan import plan_of, run
+from monitors.plan_days import Unseen, day_sd
 from monitors.plan_params import PlanParams
 from monitors.planning import (
     Need,
     Schedule,
     count_needed,
+    excess_limit,
     failures_needed,
     j_of,
     kappa_of,
@@ -103,15 +105,17 @@ def test_an_example_by_hand() -> None:
 
     Overall: w = .5, of it .7 in the shadow, half for restarts: alpha .05 x .175 = .00875, J = 9.1 + (ln(1/.00875) -
     ln 80) / (ln 200 - ln 80) x 1.9 = 9.8397. An AUC that falls by .03, margin .01: .0071 x 9.8397 / .02^2 = 174.65
-    positives, .873 days, and 2 days until labels are mature. Promotion: .0071 x 6.1 / .01^2 = 433.1, 4.166 days."""
+    positives, .873 days, and 2 days until labels are mature. But after t days, 3 of them whole, the allowance is .01^2
+    times (3 + (t - 3)^2) / t^2: with .0071 / (200 t) it comes to .02^2 / 9.8397 at t = 3.2072. Promotion: .0071 x 6.1 /
+    .01^2 = 433.1, 2.166 days; the allowance lets it through only when the fifth day begins: 4 days, and the 2."""
     plan = plan_of(PlanParams(sla=sla_of(), per_day=10_000, base_rate=0.02), None)
     overall = guard(plan, "click / overall / auc")
     assert overall["alpha"] == pytest.approx(0.00875)
     assert overall["catch"]["size"] == pytest.approx(0.03)
     assert overall["catch"]["count"] == pytest.approx(174.65, abs=0.02)
-    assert overall["catch"]["days"] == pytest.approx([2 + 174.65 / 200, 2 + 7 * 174.65 / 200], abs=1e-3)
+    assert overall["catch"]["days"] == pytest.approx([2 + 3.2072, 2 + 7 * 174.65 / 200], abs=1e-3)
     assert overall["promote"]["count"] == pytest.approx(433.1)
-    assert overall["promote"]["days"] == pytest.approx([4.1655, 17.1585])
+    assert overall["promote"]["days"] == pytest.approx([6.0, 17.1585])
     assert plan["promotion"]["days"] == pytest.approx([7.0, 17.1585])  # a week at least
     assert plan["promotion"]["waits_for"] == "click / overall / auc"
     canary = guard(plan, "click / overall / auc", "canary")  # from day 1 on a tenth of the 200 a day
@@ -122,6 +126,23 @@ def test_an_example_by_hand() -> None:
     assert guard(asked, "click / overall / auc")["catch"]["count"] == pytest.approx(30.0)
     below = plan_of(PlanParams(sla=sla_of(), per_day=10_000, base_rate=0.02, regression=0.01), None)
     assert guard(below, "click / overall / auc")["catch"]["days"] == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("excess", "positives_a_day", "days"),
+    [(0.10, 400, (0.07, 0.2)), (0.03, 300, (1.0, 2.0)), (0.01, 600, (3.9, 4.1)), (0.01, 60_000, (3.9, 4.1))],
+)
+def test_days_are_waited_for_as_in_the_simulations(
+    excess: float, positives_a_day: float, days: tuple[float, float]
+) -> None:
+    """Paired, correlation .8: one guard alone at alpha .05; the table of what the allowance costs."""
+    kappa, alone = kappa_of(0.8, 0.02), 0.05
+    unseen = Unseen(kappa, day_sd("auc"), excess_limit(alone, excess))
+    count = count_needed(kappa, alone, excess)
+    need = Need.of(count, positives_a_day, Schedule((0.0,), (1.0,)), 0.0, unseen=unseen)
+    assert days[0] <= need.days[0] <= days[1]
+    without = Need.of(count, positives_a_day, Schedule((0.0,), (1.0,)), 0.0)
+    assert without.days[0] <= need.days[0] <= max(without.days[0], 4.0)
 
 
 def test_a_guard_that_can_never_be_decided_is_named_with_what_would_help() -> None:
