@@ -16,7 +16,7 @@ from controller.facts import Shared, read_facts
 from controller.rows import as_rollout, live_replicas
 from controller.tables import Model, Monitor, RolloutRow
 
-__all__ = ["stirred"]
+__all__ = ["shared_facts", "stirred"]
 
 log = logging.getLogger(__name__)
 
@@ -32,11 +32,12 @@ def stirred(session: Session, now: float, models: Collection[str] | None = None)
     if not rows:
         return []
     known = {each.name: each for each in session.scalars(select(Model).where(Model.name.in_({r.model for r in rows})))}
-    shared = _shared(session, {model.pool for model in known.values()}, now)
+    shared = shared_facts(session, {model.pool for model in known.values()}, now)
     return [row.id for row in rows if _would_change(session, known[row.model], row, shared, now)]
 
 
-def _shared(session: Session, pools: Collection[str], now: float) -> Shared:
+def shared_facts(session: Session, pools: Collection[str], now: float) -> Shared:
+    """What the rollouts of these pools have in common."""
     return Shared(
         replicas={pool: live_replicas(session, pool, now) for pool in pools},
         monitor_seen_at=session.scalar(select(func.max(Monitor.seen_at))),

@@ -9,7 +9,7 @@ from controller.database import Database
 from controller.tables import Lease
 from serinus.errors import Stale
 
-__all__ = ["LEASE_S", "dead_s", "hold", "release", "require"]
+__all__ = ["LEASE_S", "dead_s", "hold", "release", "require", "until"]
 
 NAME = "reconciler"
 LEASE_S = 5.0
@@ -45,6 +45,11 @@ def require(session: Session, holder: str, now: float) -> None:
 def dead_s(session: Session) -> float:
     """Wall seconds so far in which no controller held the lease: deadlines do not count them."""
     return session.scalar(select(Lease.dead_s).where(Lease.name == NAME)) or 0.0
+
+
+def until(session: Session) -> float | None:
+    """Until when its holder may act, Unix seconds; None: nobody ever held it."""
+    return session.scalar(select(Lease.expires_at).where(Lease.name == NAME))
 
 
 def release(db: Database, holder: str, now: float) -> None:

@@ -6,9 +6,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from controller.auth import Role
 from serinus.evidence import Evidence, HealthAlert
-from serinus.rollouts import Command, Phase, Plan
+from serinus.rollouts import Command, Plan
 from serinus.routes import Weights
 from serinus.sla import Sla
 from serinus.tasks import Name, Word
@@ -20,16 +19,11 @@ __all__ = [
     "EvidencePage",
     "HealthView",
     "ModelBody",
-    "ModelLine",
     "ModelSaved",
     "ModelView",
-    "MonitorView",
     "PromoteBody",
     "Pushed",
-    "ReplicaView",
-    "RolloutLine",
     "StartBody",
-    "Status",
     "VersionView",
     "WeightsBody",
     "WeightsLine",
@@ -179,59 +173,3 @@ class HealthView(Word):
     previous: int | None
     looked_at: float | None
     alerts: tuple[AlertView, ...]
-
-
-class ModelLine(Word):
-    model: Name
-    pool: Name
-    aliases: dict[str, int]
-    epoch: int | None
-    rollout: str | None
-    watermark_ms: int | None
-
-
-class RolloutLine(Word):
-    id: str
-    model: Name
-    candidate: int
-    baseline: int
-    phase: Phase
-    step: int
-    canary_bp: int
-    verdict: str | None
-    waiting_for: str
-
-
-class ReplicaView(Word):
-    """`applied`: model -> epoch. `loaded`, `fetched`, `failed`: by digest. `live`: counts for what waits for replicas.
-
-    `resident_bytes`: memory of its process; `free_bytes`: what it may still take; None: not known."""
-
-    pool: str
-    replica: str
-    role: str
-    applied: dict[str, int]
-    loaded: tuple[str, ...]
-    fetched: tuple[str, ...]
-    failed: dict[str, str]
-    resident_bytes: int | None
-    free_bytes: int | None
-    seen_at: float
-    live: bool
-
-
-class MonitorView(Word):
-    monitor: str
-    seen_at: float
-    live: bool
-
-
-class Status(Word):
-    """Everything that `serinus status` shows. `acting`: this process holds the reconciler's lease."""
-
-    models: tuple[ModelLine, ...]
-    rollouts: tuple[RolloutLine, ...]
-    replicas: tuple[ReplicaView, ...]
-    monitors: tuple[MonitorView, ...]
-    acting: bool
-    you: Role

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable
 
 from pydantic import BaseModel
 
-from serinus.client.views import HealthView
-from serinus.evidence import Evidence
-from serinus.rollouts import Phase, RolloutView
+from serinus.client.situation import Alerted, ModelNow, ReplicaNow, RolloutNow, Situation
+from serinus.rollouts import Phase
 
 __all__ = ["Need", "held_hours", "needs_of"]
 
 HOUR_S = 3_600.0
+MOST_SHOWN = 10
+"""Models of which each is named as serving nothing."""
 
 
 class Need(BaseModel):
@@ -26,99 +26,100 @@ class Need(BaseModel):
     do: str = ""
 
 
-def needs_of(
-    said: Mapping[str, Any],
-    rollouts: Sequence[RolloutView],
-    looks: Mapping[str, Evidence],
-    healths: Iterable[HealthView],
-) -> list[Need]:
+def needs_of(said: Situation) -> list[Need]:
     """Approvals, holds, alerts, replicas that cannot load or are not there, silent monitors, models without a stable
-    version.
-
-    `said`: the controller's status; `looks`: rollout -> its newest look."""
+    version."""
     return [
-        *_approvals(rollouts),
-        *_holds(rollouts, looks),
-        *_alerts(healths),
-        *_replicas(said.get("replicas", ())),
-        *_missing(said, rollouts),
-        *_monitors(said.get("monitors", ()), bool(rollouts)),
-        *_unserved(said.get("models", ())),
+        *_approvals(said.rollouts),
+        *_holds(said.rollouts),
+        *_alerts(said),
+        *_replicas(said.replicas),
+        *_missing(said),
+        *_monitors(said),
+        *_unserved(said.models),
     ]
 
 
-def held_hours(view: RolloutView, watermark_ms: int | None) -> float | None:
+def held_hours(rollout: RolloutNow, watermark_ms: int | None) -> float | None:
     """Hours in its phase: of event time where there is any, else of wall time; None before its first move."""
-    if not view.history:
+    if not rollout.history:
         return None
-    last = view.history[-1]
+    last = rollout.history[-1]
     if last.event_ms is not None and watermark_ms is not None:
         return max(0.0, (watermark_ms - last.event_ms) / 1000 / HOUR_S)
     return max(0.0, (time.time() - last.at) / HOUR_S)
 
 
-def _approvals(rollouts: Iterable[RolloutView]) -> Iterable[Need]:
-    for view in rollouts:
-        if view.phase == Phase.AWAITING_APPROVAL:
-            do = f"serinus explain {view.model}; serinus rollout approve|rollback {view.model} -m WHY"
-            text = f"version {view.candidate}: {view.waiting_for}"
-            yield Need(what="awaits approval", model=view.model, text=text, do=do)
-        elif view.phase == Phase.PAUSED:
-            text = f"version {view.candidate} was paused: {view.history[-1].why if view.history else ''}"
-            yield Need(what="paused", model=view.model, text=text, do=f"serinus rollout resume {view.model}")
+def _approvals(rollouts: Iterable[RolloutNow]) -> Iterable[Need]:
+    for each in rollouts:
+        if each.phase == Phase.AWAITING_APPROVAL:
+            do = f"serinus explain {each.model}; serinus rollout approve|rollback {each.model} -m WHY"
+            text = f"version {each.candidate}: {each.waiting_for}"
+            yield Need(what="awaits approval", model=each.model, text=text, do=do)
+        elif each.phase == Phase.PAUSED:
+            text = f"version {each.candidate} was paused: {each.history[-1].why if each.history else ''}"
+            yield Need(what="paused", model=each.model, text=text, do=f"serinus rollout resume {each.model}")
 
 
-def _holds(rollouts: Iterable[RolloutView], looks: Mapping[str, Evidence]) -> Iterable[Need]:
-    for view in rollouts:
-        look = looks.get(view.id)
-        for why in look.holds if look is not None else ():
-            yield Need(what="held", model=view.model, text=why, do=f"serinus explain {view.model}")
-        if look is not None and look.verdict == "error":
-            text = f"no verdict can be given on version {view.candidate}: {view.waiting_for}"
-            yield Need(what="no verdict", model=view.model, text=text, do=f"serinus explain {view.model}")
+def _holds(rollouts: Iterable[RolloutNow]) -> Iterable[Need]:
+    for each in rollouts:
+        for why in each.holds:
+            yield Need(what="held", model=each.model, text=why, do=f"serinus explain {each.model}")
+        if each.look == "error":
+            text = f"no verdict can be given on version {each.candidate}: {each.waiting_for}"
+            yield Need(what="no verdict", model=each.model, text=text, do=f"serinus explain {each.model}")
 
 
-def _alerts(healths: Iterable[HealthView]) -> Iterable[Need]:
-    for health in healths:
-        for each in health.alerts:
-            if each.resolved_at is None:
-                do = f"serinus health {health.model}"
-                yield Need(what=f"alert: {each.alert.kind}", model=health.model, text=each.alert.text, do=do)
+def _alerts(said: Situation) -> Iterable[Need]:
+    for each in said.alerts:
+        yield _alert(each)
+    if (more := said.alerts_in_all - len(said.alerts)) > 0:
+        yield Need(what="more alerts", text=f"{more} older alerts last as well", do="serinus health MODEL")
 
 
-def _replicas(replicas: Iterable[Mapping[str, Any]]) -> Iterable[Need]:
+def _alert(each: Alerted) -> Need:
+    model = each.alert.model
+    return Need(what=f"alert: {each.alert.kind}", model=model, text=each.alert.text, do=f"serinus health {model}")
+
+
+def _replicas(replicas: Iterable[ReplicaNow]) -> Iterable[Need]:
     for each in replicas:
-        for digest, why in (each.get("failed") or {}).items() if each.get("live") else ():
-            text = f"{each.get('replica')} cannot load {digest[:12]}: {why}"
+        for digest, why in each.failed.items() if each.live else ():
+            text = f"{each.replica} cannot load {digest[:12]}: {why}"
             yield Need(what="replica fails", text=text, do="its log has the rest")
 
 
-def _missing(said: Mapping[str, Any], rollouts: Iterable[RolloutView]) -> Iterable[Need]:
+def _missing(said: Situation) -> Iterable[Need]:
     """Pools where nobody answers for a stable version, or nobody can run a candidate."""
-    live = {(each.get("pool"), each.get("role")) for each in said.get("replicas", ()) if each.get("live")}
-    pools = {str(each.get("model")): each.get("pool") for each in said.get("models", ())}
-    served = {each.get("pool") for each in said.get("models", ()) if "stable" in (each.get("aliases") or {})}
-    for pool in sorted(str(pool) for pool in served if (pool, "front") not in live):
+    live = {(each.pool, each.role) for each in said.replicas if each.live}
+    pools = {each.model: each.pool for each in said.models}
+    served = {each.pool for each in said.models if "stable" in each.aliases}
+    for pool in sorted(pool for pool in served if (pool, "front") not in live):
         text = f"pool {pool}: no front door is alive"
         yield Need(what="nobody answers", text=text, do="serinus up, or the log of serving")
-    for view in rollouts:
-        at = pools.get(view.model)
-        roles = [role for role in ("candidate", "shadow") if (at, role) not in live]
-        if roles and (at, "front") in live and view.phase != Phase.QUEUED:
-            text = f"version {view.candidate} goes no further: pool {at} has no live {' and no live '.join(roles)}"
-            yield Need(what="replica missing", model=view.model, text=text, do="the log of serving has the rest")
+    for each in said.rollouts:
+        pool = pools.get(each.model, "")
+        roles = [role for role in ("candidate", "shadow") if (pool, role) not in live]
+        if roles and (pool, "front") in live and each.phase != Phase.QUEUED:
+            text = f"version {each.candidate} goes no further: pool {pool} has no live {' and no live '.join(roles)}"
+            yield Need(what="replica missing", model=each.model, text=text, do="the log of serving has the rest")
 
 
-def _monitors(monitors: Sequence[Mapping[str, Any]], wanted: bool) -> Iterable[Need]:
-    if any(each.get("live") for each in monitors) or not (monitors or wanted):
+def _monitors(said: Situation) -> Iterable[Need]:
+    if any(each.live for each in said.monitors) or not (said.monitors or said.rollouts):
         return
-    names = ", ".join(str(each.get("monitor")) for each in monitors) or "none was ever there"
+    names = ", ".join(each.monitor for each in said.monitors[:MOST_SHOWN]) or "none was ever there"
     yield Need(what="no monitor", text=f"no monitor is alive ({names}): nothing is judged", do="its log has the rest")
 
 
-def _unserved(models: Iterable[Mapping[str, Any]]) -> Iterable[Need]:
-    for each in models:
-        if "stable" not in (each.get("aliases") or {}):
-            name = str(each.get("model"))
-            do = f"serinus push {name} FOLDER; serinus promote {name} 1 --initial"
-            yield Need(what="serves nothing", model=name, text="no version is stable", do=do)
+def _unserved(models: Iterable[ModelNow]) -> Iterable[Need]:
+    without = [each.model for each in models if "stable" not in each.aliases]
+    for name in without[:MOST_SHOWN]:
+        do = f"serinus push {name} FOLDER; serinus promote {name} 1 --initial"
+        yield Need(what="serves nothing", model=name, text="no version is stable", do=do)
+    if (more := len(without) - MOST_SHOWN) > 0:
+        yield Need(
+            what="serves nothing",
+            text=f"{more} more models have no stable version",
+            do="serinus status --json names them",
+        )

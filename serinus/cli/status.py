@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import typer
@@ -17,16 +17,14 @@ from serinus.cli.needs import Need, held_hours, needs_of
 from serinus.cli.output import AsJson, HomeOption, client_of, console, event_time, print_json, print_line, table_of
 from serinus.cli.processes import processes_of, processes_shown
 from serinus.client import Client
-from serinus.errors import NotFound, SerinusError
-from serinus.evidence import Evidence
+from serinus.client.situation import RolloutNow, Situation
+from serinus.errors import SerinusError
 from serinus.home import Home
-from serinus.rollouts import RolloutView
 
 __all__ = ["add_to"]
 
-MOST_ASKED = 25
-"""Rollouts and models that are asked about one by one."""
-MOST_MODELS = 20
+MOST_NEEDS, MOST_ROLLOUTS, MOST_MODELS = 30, 20, 20
+"""Lines of each table: what is going on is to fit a screen."""
 
 
 def status(home: HomeOption = None, watch: Watching = False, as_json: AsJson = False) -> None:
@@ -64,8 +62,8 @@ def _asked(client: Client, home: Any) -> dict[str, Any]:
         if local and state is not None:
             print_json(found)
         raise
-    rollouts = client.rollouts(active=True) if said.get("rollouts") else []
-    return {**found, "controller": said, "needs_me": _needs(client, said, rollouts), "rollouts": rollouts}
+    needs = needs_of(Situation.model_validate(said))
+    return {**found, "controller": said, "needs_me": needs, "rollouts": said.get("rollouts", [])}
 
 
 def _drawn(client: Client, home: Any) -> RenderableType:
@@ -75,56 +73,35 @@ def _drawn(client: Client, home: Any) -> RenderableType:
         at = Home(home)
         shown.append(processes_shown(at, *processes_of(at)))
     try:
-        said = client.status()
+        said = Situation.model_validate(client.status())
     except SerinusError:
         console.print(*shown)
         raise
-    rollouts = client.rollouts(active=True) if said.get("rollouts") else []
-    first = _needs_shown(_needs(client, said, rollouts))
-    rest = [_rollouts_shown(said, rollouts), _models_shown(said), _others(said)]
-    return Group(first, *rest, *shown)
-
-
-def _needs(client: Client, said: Mapping[str, Any], rollouts: Sequence[RolloutView]) -> list[Need]:
-    looks: dict[str, Evidence] = {}
-    for view in rollouts[:MOST_ASKED]:
-        if (look := client.evidence_latest(view.id)) is not None:
-            looks[view.id] = look
-    busy = [view.model for view in rollouts]
-    names = list(dict.fromkeys([*busy, *(str(each["model"]) for each in said.get("models", ()))]))
-    healths = []
-    for name in names[:MOST_ASKED]:
-        try:
-            healths.append(client.health(name))
-        except NotFound:  # deleted meanwhile
-            continue
-    needs = needs_of(said, rollouts, looks, healths)
-    if len(names) > MOST_ASKED:
-        text = f"alerts were asked of {MOST_ASKED} of {len(names)} models"
-        needs.append(Need(what="not all seen", text=text, do="serinus health MODEL"))
-    return needs
+    return Group(_needs_shown(needs_of(said)), _rollouts_shown(said), _models_shown(said), _others(said), *shown)
 
 
 def _needs_shown(needs: Sequence[Need]) -> RenderableType:
     if not needs:
         return Text("nothing needs you", "green")
-    rows = [(Text(each.what, "bold red"), each.model, each.text, each.do) for each in needs]
-    return table_of(f"Needs you ({len(needs)})", ("what", "model", "", "do"), rows)
+    rows = [(Text(each.what, "bold red"), each.model, each.text, each.do) for each in needs[:MOST_NEEDS]]
+    made = table_of(f"Needs you ({len(needs)})", ("what", "model", "", "do"), rows)
+    return _and_more(made, len(needs) - MOST_NEEDS)
 
 
-def _rollouts_shown(said: Mapping[str, Any], rollouts: Sequence[RolloutView]) -> RenderableType:
-    if not rollouts:
+def _rollouts_shown(said: Situation) -> RenderableType:
+    if not said.rollouts:
         return Text("rollouts: none is active")
-    marks = {each["model"]: each.get("watermark_ms") for each in said.get("models", ())}
+    marks = {each.model: each.watermark_ms for each in said.models}
     rows = [
-        (view.model, f"{view.candidate} against {view.baseline}", view.phase.replace("_", " "), _share(view),
-         _hours(held_hours(view, marks.get(view.model))), view.waiting_for or "nothing", view.id)
-        for view in rollouts
+        (each.model, f"{each.candidate} against {each.baseline}", each.phase.replace("_", " "), _share(each),
+         _hours(held_hours(each, marks.get(each.model))), each.waiting_for or "nothing", each.id)
+        for each in said.rollouts[:MOST_ROLLOUTS]
     ]  # fmt: skip
-    return table_of("Rollouts", ("model", "version", "phase", "share", "held", "waits for", "rollout"), rows)
+    made = table_of("Rollouts", ("model", "version", "phase", "share", "held", "waits for", "rollout"), rows)
+    return _and_more(made, len(said.rollouts) - MOST_ROLLOUTS)
 
 
-def _share(view: RolloutView) -> str:
+def _share(view: RolloutNow) -> str:
     return f"{view.canary_bp / 100:g} %" if view.canary_bp else ""
 
 
@@ -134,30 +111,28 @@ def _hours(hours: float | None) -> str:
     return f"{hours:.1f} h" if hours < 48 else f"{hours / 24:.1f} d"
 
 
-def _models_shown(said: Mapping[str, Any]) -> RenderableType:
-    models = list(said.get("models", ()))
-    if not models:
+def _models_shown(said: Situation) -> RenderableType:
+    if not said.models:
         return Text("models: none; `serinus apply -f sla.yaml` makes one")
     rows = [
-        (each["model"], each["pool"], each["aliases"].get("stable"), each["aliases"].get("previous"),
-         event_time(each.get("watermark_ms")))
-        for each in models[:MOST_MODELS]
-    ]  # fmt: skip
+        (each.model, each.pool, each.aliases.get("stable"), each.aliases.get("previous"), event_time(each.watermark_ms))
+        for each in said.models[:MOST_MODELS]
+    ]
     made = table_of("Models", ("model", "pool", "stable", "previous", "labels up to"), rows)
-    more = len(models) - MOST_MODELS
+    return _and_more(made, len(said.models) - MOST_MODELS)
+
+
+def _and_more(made: RenderableType, more: int) -> RenderableType:
     return Group(made, Text(f"and {more} more (--json has all)")) if more > 0 else made
 
 
-def _others(said: Mapping[str, Any]) -> RenderableType:
+def _others(said: Situation) -> RenderableType:
     """Live replicas by role, live monitors: counts. Those that are gone are no loss: each start has a new name."""
-    roles = Counter(str(each.get("role", "?")) for each in said.get("replicas", ()) if each.get("live"))
+    roles = Counter(each.role or "?" for each in said.replicas if each.live)
     replicas = ", ".join(f"{count} {role}" for role, count in sorted(roles.items())) or "none is alive"
-    monitors = sum(bool(each.get("live")) for each in said.get("monitors", ()))
-    acting = "acting" if said.get("acting") else "standing by"
-    you = said.get("you", "?")
-    return Text(
-        f"replicas: {replicas}; monitors: {monitors or 'none is alive'}; this controller is {acting}; you are {you}"
-    )
+    monitors = sum(each.live for each in said.monitors) or "none is alive"
+    acting = "acting" if said.acting else "standing by"
+    return Text(f"replicas: {replicas}; monitors: {monitors}; this controller is {acting}; you are {said.you or '?'}")
 
 
 def add_to(app: typer.Typer) -> None:

@@ -12,7 +12,6 @@ import typer
 
 from serinus.cli import complete, main, watching
 from serinus.client import Client
-from serinus.evidence import Evidence
 from serinus.rollouts import Move, Phase, Plan, RolloutView
 
 Run = Callable[..., tuple[int, str, str]]
@@ -35,6 +34,9 @@ STATUS = {
     "acting": True,
     "you": "operator",
 }
+
+
+ALERT = {"key": "a", "model": "ads", "kind": "labels", "text": "the source web is silent"}
 
 
 def rollout(phase: Phase, **changes: Any) -> dict[str, Any]:
@@ -60,21 +62,17 @@ def run(home: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Monke
 
 
 @pytest.fixture
-def troubled(server: Any, looks: Any) -> Any:
-    """A server of a bad day."""
-    look = {**looks(7_200_000)["evidence"][0], "holds": ["weather is stale"]}
-    Evidence.model_validate(look)
-    alert = {"key": "a", "model": "ads", "kind": "labels", "text": "the source web is silent"}
-    server.on("/v1/status", (200, STATUS))
-    server.on("/v1/rollouts", (200, {"items": [rollout(Phase.AWAITING_APPROVAL)], "next": None}))
-    server.on("/v1/rollouts/r1/evidence/latest", (200, look))
-    server.on("/v1/models/ads/health", (200, {"model": "ads", "alerts": [{"alert": alert, "raised_at": 1.0}]}))
-    server.on("/v1/models/new/health", (200, {"model": "new"}))
+def troubled(server: Any) -> Any:
+    """A server of a bad day, which answers one question only."""
+    held = {**rollout(Phase.AWAITING_APPROVAL), "holds": ["weather is stale"]}
+    alerts = [{"alert": ALERT, "raised_at": 1.0}]
+    server.on("/v1/status", (200, {**STATUS, "rollouts": [held], "alerts": alerts, "alerts_in_all": 1}))
     return server
 
 
 def test_what_needs_me_comes_first_and_the_gravest_before_the_rest(run: Run, troubled: Any) -> None:
     found = json.loads(run("status", "--json")[1])["needs_me"]
+    assert len(troubled.seen) == 1
     assert [each["what"] for each in found] == [
         "awaits approval",
         "held",
@@ -102,7 +100,6 @@ def test_a_quiet_day_says_so(run: Run, server: Any) -> None:
         "monitors": [{"monitor": "m", "live": True}],
     }
     server.on("/v1/status", (200, quiet))
-    server.on("/v1/models/ads/health", (200, {"model": "ads"}))
     said = run("status")[1]
     assert "nothing needs you" in said
     assert "replicas: 2 front; monitors: 1" in said
@@ -110,9 +107,37 @@ def test_a_quiet_day_says_so(run: Run, server: Any) -> None:
 
 def test_a_pool_where_nobody_answers_needs_someone(run: Run, server: Any) -> None:
     server.on("/v1/status", (200, {**STATUS, "models": [MODEL], "rollouts": [], "replicas": []}))
-    server.on("/v1/models/ads/health", (200, {"model": "ads"}))
     found = json.loads(run("status", "--json")[1])["needs_me"]
     assert [each["what"] for each in found] == ["nobody answers", "no monitor"]
+
+
+def test_a_thousand_models_fit_a_screen_and_cost_one_question(run: Run, server: Any) -> None:
+    names = [f"m{n:04}" for n in range(1_000)]
+    many = {
+        **STATUS,
+        "models": [{**MODEL, "model": name, "aliases": {}} for name in names],
+        "rollouts": [rollout(Phase.PAUSED, model=name, id=name) for name in names[:200]],
+        "alerts": [{"alert": {**ALERT, "model": name}, "raised_at": 1.0} for name in names[:200]],
+        "alerts_in_all": 1_000,
+    }
+    server.on("/v1/status", (200, many))
+    code, out, _ = run("status")
+    assert (code, len(server.seen)) == (0, 1)
+    assert len(out.splitlines()) < 100
+    assert "and 980 more" in out
+    assert "and 180 more" in out
+    found = json.loads(run("status", "--json")[1])["needs_me"]
+    texts = [each["text"] for each in found]
+    assert "800 older alerts last as well" in texts
+    assert "990 more models have no stable version" in texts
+
+
+def test_a_controller_without_models_says_what_to_do(run: Run, server: Any) -> None:
+    nothing = {"models": [], "rollouts": [], "replicas": [], "monitors": [], "acting": True, "you": "admin"}
+    server.on("/v1/status", (200, nothing))
+    out = run("status")[1]
+    assert "nothing needs you" in out
+    assert "serinus apply" in out
 
 
 def test_tab_offers_names_and_nothing_when_nobody_answers(home: Any, server: Any) -> None:
