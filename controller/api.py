@@ -11,6 +11,7 @@ import serinus
 from controller.bodies import BoundedBodies
 from controller.console import login
 from controller.console.app import create_console
+from controller.counting import Counting
 from controller.idempotency import Idempotency
 from controller.openapi import describe
 from controller.problems import catch_all
@@ -90,7 +91,8 @@ def create_app(services: Services) -> FastAPI:
     app.mount("/console", create_console(services))
     app.add_middleware(Idempotency, services=services)
     app.add_middleware(BoundedBodies)
-    app.add_middleware(RequestIds)  # the outermost
+    app.add_middleware(RequestIds)
+    app.add_middleware(Counting, metrics=services.metrics)  # the outermost
     catch_all(app)
     describe(app)
     return app

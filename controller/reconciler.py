@@ -9,7 +9,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Collection
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
@@ -42,7 +42,8 @@ Models = Collection[str] | None
 class Reconciler:
     """`nudge` wakes it. `ring` is called with the pool of a route table that another process changed.
 
-    `clock` gives wall time in Unix seconds. `deaf`: whether changes of other processes have to be looked for."""
+    `clock` gives wall time in Unix seconds. `deaf`: whether changes of other processes have to be looked for.
+    `turning` is entered for each turn, `decided` is called with each rollout that has moved: both for counting."""
 
     def __init__(
         self,
@@ -51,8 +52,12 @@ class Reconciler:
         clock: Callable[[], float],
         ring: Callable[[str], object],
         deaf: Callable[[], bool] = lambda: True,
+        *,
+        turning: Callable[[], AbstractContextManager[None]] = nullcontext,
+        decided: Callable[[str], object] = str,
     ) -> None:
         self.db, self.uri_of, self.clock, self.ring, self.deaf = db, uri_of, clock, ring, deaf
+        self.turning, self.decided = turning, decided
         self.holder = uuid.uuid4().hex
         self.active = False
         self._awake, self._stop = threading.Event(), threading.Event()
@@ -72,7 +77,10 @@ class Reconciler:
             return 0
         with self.db.read() as session:
             ids = [*stirred(session, self.clock(), models), *turns(session)]
-        return sum(self._carry(rollout_id) for rollout_id in ids)
+        steps = {rollout_id: self._carry(rollout_id) for rollout_id in ids}
+        for rollout_id in (each for each, taken in steps.items() if taken):
+            self.decided(rollout_id)
+        return sum(steps.values())
 
     def _carry(self, rollout_id: str) -> int:
         for steps in range(MOVES):
@@ -118,8 +126,9 @@ class Reconciler:
         while not self._stop.is_set():
             try:
                 self.turns += 1
-                self._turn()
-                self._hear()
+                with self.turning():
+                    self._turn()
+                    self._hear()
                 self._why = ""
             except SQLAlchemyError as error:
                 self._wait_for_the_database(error)

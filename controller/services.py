@@ -16,6 +16,7 @@ from controller.bell import Bell
 from controller.database import Database
 from controller.door import Door
 from controller.listening import Listening
+from controller.metrics import Metrics
 from controller.notify.sender import Sender
 from controller.once import Claims
 from controller.presence import Presence
@@ -44,6 +45,7 @@ class Services:
     garbage_every_s: float = 3_600.0
     bell: Bell = field(default_factory=Bell)
     pushes: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(2))
+    metrics: Metrics = field(init=False)
     reconciler: Reconciler = field(init=False)
     sender: Sender = field(init=False)
     door: Door = field(init=False)
@@ -57,7 +59,16 @@ class Services:
 
     def __post_init__(self) -> None:
         self.listening = Listening(self.db)
-        self.reconciler = Reconciler(self.db, self.store.uri, self.clock, self.bell.ring, lambda: self.listening.deaf)
+        self.metrics = Metrics(self.db, self.clock, self._active)
+        self.reconciler = Reconciler(
+            self.db,
+            self.store.uri,
+            self.clock,
+            self.bell.ring,
+            lambda: self.listening.deaf,
+            turning=self.metrics.turn,
+            decided=self.metrics.decided,
+        )
         self.sender = Sender(self.db, self.notify, self.clock)
         self.door = Door(self.db, self.clock)
         self.claims = Claims(self.db, self.clock)

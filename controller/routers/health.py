@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 
 from controller.services import Used, Viewing
 from controller.status import status_of
 from controller.status_words import Status
 from serinus.errors import Unavailable
+from serinus.exposition import CONTENT_TYPE_LATEST
 
 __all__ = ["router"]
 
@@ -28,6 +29,12 @@ def readyz(services: Used) -> dict[str, str]:
     if not services.reconciler.alive:
         raise Unavailable("the reconciler's thread has ended", "restart the controller; its log says why it ended")
     return {"status": "ready"}
+
+
+@router.get("/metrics", include_in_schema=False)
+def metrics(services: Used, _: Viewing) -> Response:
+    """For Prometheus, in its text format."""
+    return Response(services.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
 
 @router.get("/v1/status")
