@@ -6,6 +6,7 @@ TESTS ?= tests
 PLACES := $(wildcard serinus serving monitors controller deploy examples benchmarks tests)
 
 .PHONY: demo test check bench simulate format clean
+.PHONY: e2e
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
@@ -13,6 +14,7 @@ PLACES := $(wildcard serinus serving monitors controller deploy examples benchma
 help:
 	@echo "make demo    the whole loop on real flights (START=2013-07-01, DEFECT=0, KEEP=1)"
 	@echo "make test    all tests (TESTS=tests/serving for some)"
+	@echo "make e2e     the whole in a Kubernetes cluster: \$$KUBECONFIG, else ../shared/kube (KEEP=1, SERINUS_IMAGE=NAME)"
 	@echo "make check   ruff, mypy, import-linter"
 	@echo "make bench   how fast it is, next to other servers (QUICK=1 for few rounds, BENCH=FOLDER for the data)"
 	@echo "make simulate  how often verdicts are wrong and how soon right (QUICK=1, JOBS=2, SIMULATE=FILE for the data)"
@@ -37,6 +39,9 @@ demo: $(INSTALLED)
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest $(TESTS)
+
+e2e: $(INSTALLED)
+	KEEP=$(KEEP) $(BIN)/python -m tests.kube_e2e
 
 check: $(INSTALLED)
 	$(BIN)/ruff check $(PLACES)

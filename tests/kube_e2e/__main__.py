@@ -1,0 +1,49 @@
+"""`python -m tests.kube_e2e`: the dev overlay in a real cluster, models served and rolled out by `kubectl apply`.
+
+KEEP=1 leaves it installed. SERINUS_IMAGE: an image that the cluster has already."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.kube_e2e import volumes
+from tests.kube_e2e.cluster import NAMESPACE, Cluster, NotRun, find
+from tests.kube_e2e.install import image, install
+from tests.kube_e2e.story import Story
+from tests.kube_e2e.system import system
+
+
+def main() -> int:
+    try:
+        cluster = find()
+    except NotRun as why:
+        print(f"!!! THE KUBERNETES TESTS DID NOT RUN: {why}")
+        return 0
+    story = Story()
+    with tempfile.TemporaryDirectory(prefix="serinus-e2e-") as name:
+        folder = Path(name)
+        built = story.step("image", lambda: image(cluster, folder))
+        try:
+            story.step("install", lambda: _install(cluster, folder, built), after=("image",))
+            system(story, cluster)
+        finally:
+            if not os.environ.get("KEEP"):
+                story.step("uninstall", lambda: _uninstall(cluster))
+    return story.end()
+
+
+def _install(cluster: Cluster, folder: Path, built: str) -> None:
+    volumes.make(cluster)
+    install(cluster, folder, built)
+
+
+def _uninstall(cluster: Cluster) -> None:
+    cluster.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--timeout=240s")
+    volumes.remove(cluster)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
