@@ -35,9 +35,10 @@ class Settings:
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Settings:
-        """Read SERINUS_HOME, SERINUS_DATABASE_URL, SERINUS_CONTROLLER_HOST, SERINUS_CONTROLLER_PORT,
-        SERINUS_PACKAGES, SERINUS_INCOMING, SERINUS_TOKENS_FILE, SERINUS_NOTIFY_FILE, SERINUS_LOOKS_DAYS,
-        SERINUS_GARBAGE_EVERY_S, SERINUS_RATE_PER_S and SERINUS_RATE_BURST.
+        """Read SERINUS_HOME, SERINUS_DATABASE_URL or SERINUS_DATABASE_URL_FILE (a file that holds the URL, with
+        its password), SERINUS_CONTROLLER_HOST, SERINUS_CONTROLLER_PORT, SERINUS_PACKAGES, SERINUS_INCOMING,
+        SERINUS_TOKENS_FILE, SERINUS_NOTIFY_FILE, SERINUS_LOOKS_DAYS, SERINUS_GARBAGE_EVERY_S, SERINUS_RATE_PER_S and
+        SERINUS_RATE_BURST.
 
         Raises BadInput that names the variable."""
         home = Path(env.get("SERINUS_HOME", ".serinus")).absolute()
@@ -46,7 +47,7 @@ class Settings:
             raise BadInput(f"SERINUS_CONTROLLER_PORT is {port!r}, not a number within 0 to 65535")
         tokens = env.get("SERINUS_TOKENS_FILE")
         return cls(
-            database_url=env.get("SERINUS_DATABASE_URL") or f"sqlite:///{home / 'controller.db'}",
+            database_url=_database_url(env) or f"sqlite:///{home / 'controller.db'}",
             host=env.get("SERINUS_CONTROLLER_HOST", "127.0.0.1"),
             port=int(port),
             packages=_store(env.get("SERINUS_PACKAGES") or str(home / "packages")),
@@ -66,6 +67,21 @@ class Settings:
             return ipaddress.ip_address(self.host).is_loopback
         except ValueError:
             return self.host == "localhost"
+
+
+def _database_url(env: Mapping[str, str]) -> str:
+    told, file = env.get("SERINUS_DATABASE_URL", ""), env.get("SERINUS_DATABASE_URL_FILE", "")
+    if told and file:
+        raise BadInput("SERINUS_DATABASE_URL and SERINUS_DATABASE_URL_FILE are both set", "set one of them")
+    if not file:
+        return told
+    try:
+        told = Path(file).read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"SERINUS_DATABASE_URL_FILE {file} cannot be read: {type(error).__name__}") from error
+    if not told:
+        raise BadInput(f"SERINUS_DATABASE_URL_FILE {file} is empty", "write the URL of the database into it")
+    return told
 
 
 def _number(name: str, env: Mapping[str, str], default: str, unit: str) -> float:
