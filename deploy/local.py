@@ -58,7 +58,8 @@ def _supervise(home: Home, options: argparse.Namespace, stopping: threading.Even
         serving_port = choose_port(options.serving_port, "the serving side", "--serving-port")
         grpc_port = choose_port(options.grpc_port, "the serving side's gRPC", "--grpc-port")
         ensure_tokens(home)
-        specs = process_specs(home, controller_port, serving_port, grpc_port, options.front_doors)
+        metrics = {name: choose_port(0, f"the metrics of {name}", "--home") for name in ("serving", "monitors")}
+        specs = process_specs(home, controller_port, serving_port, grpc_port, options.front_doors, metrics=metrics)
     except SerinusError as error:
         failed = StackState(stack=name, pid=os.getpid(), phase="failed", problem=error.detail, hint=error.advice)
         write_whole(home.state_file, failed)
@@ -71,6 +72,9 @@ def _supervise(home: Home, options: argparse.Namespace, stopping: threading.Even
         grpc=f"{HOST}:{grpc_port}",
         token_file=str(token_file(home, "admin")),
         replay_token_file=str(token_file(home, "replay")),
+        metrics={
+            name: f"http://{HOST}:{port}/metrics" for name, port in {"controller": controller_port, **metrics}.items()
+        },
     )
     Supervisor(home, specs, stack, stopping, _say).run()
 

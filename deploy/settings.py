@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from deploy.ports import HOST
 from deploy.tokens import sha256_hex, token_file
@@ -36,9 +38,15 @@ class ProcessSpec:
 
 
 def process_specs(
-    home: Home, controller_port: int, serving_port: int, grpc_port: int, front_doors: int
+    home: Home,
+    controller_port: int,
+    serving_port: int,
+    grpc_port: int,
+    front_doors: int,
+    *,
+    metrics: Mapping[str, int] = MappingProxyType({}),
 ) -> tuple[ProcessSpec, ...]:
-    """Controller, serving and monitor, in the order in which they are started."""
+    """Controller, serving and monitor, in the order in which they are started. `metrics`: name -> port."""
     own = {
         "controller": {
             "SERINUS_CONTROLLER_HOST": HOST,
@@ -57,6 +65,8 @@ def process_specs(
         },
         "monitors": {"SERINUS_TOKEN_FILE": str(token_file(home, "monitor"))},
     }
+    for name, port in metrics.items():
+        own[name]["SERINUS_METRICS_PORT"] = str(port)
     common = {
         "SERINUS_HOME": str(home.path),
         "SERINUS_API": f"http://{HOST}:{controller_port}",

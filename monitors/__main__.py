@@ -15,6 +15,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 from monitors.monitor import Monitor
 from monitors.settings import Settings
 from serinus.errors import SerinusError
+from serinus.exposition import Port
 
 
 def main() -> int:
@@ -29,8 +30,15 @@ def main() -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    monitor = Monitor.of(settings)
+    try:
+        if settings.metrics_port:
+            Port(monitor.counting.registry, settings.metrics_host, settings.metrics_port, settings.metrics_token_file)
+    except SerinusError as error:
+        print(f"serinus monitor: {error}", file=sys.stderr)
+        return 2
     print(json.dumps({"ready": {"monitor": settings.name, "pid": os.getpid()}}), flush=True)
-    Monitor.of(settings).run(stop.wait)
+    monitor.run(stop.wait)
     return 0
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import httpx
 from pydantic import ValidationError
 
+from monitors.counting import Counting
 from monitors.follower import Follower
 from monitors.jobs import JobDesk
 from monitors.log_alerts import candidate_alerts, label_alerts, log_alerts
@@ -54,11 +55,13 @@ class Monitor:
     desk: JobDesk = field(init=False)
     watch: Watch = field(init=False)
     shards: Shards | None = None
+    counting: Counting = field(init=False)
     _saved_at: float = 0.0
 
     def __post_init__(self) -> None:
         self.desk = JobDesk(self.settings.log, self.settings.state)
         self.watch = Watch(self.settings.log, self.settings.state)
+        self.counting = Counting(lambda: (self.watermarks, self.followers))
 
     @classmethod
     def of(cls, settings: Settings) -> Monitor:
@@ -167,6 +170,7 @@ class Monitor:
                 looks += self._look_at(follower, most - looks)
             except Exception:  # whatever is wrong with one rollout, the others want their evidence
                 _log.exception("rollout %s cannot be followed; again in %.0f s", rollout, SET_ASIDE_S)
+                self.counting.failed(follower.item.model)
                 self.aside[rollout] = self.clock() + SET_ASIDE_S
                 del self.followers[rollout]
         return looks
@@ -174,8 +178,12 @@ class Monitor:
     def _look_at(self, follower: Follower, most: int) -> int:
         watermark, looks = self.watermarks[follower.item.model], 0
         due, held, holds = watermark.value_ms, watermark.held, tuple(each.text for each in watermark.silences)
+        began = time.perf_counter()
         while due is not None and looks < most and (evidence := follower.look(due, held, holds)) is not None:
             looks += 1
+            now = time.perf_counter()
+            self.counting.looked(evidence, now - began)
+            began = now
             if follower.is_news(evidence):
                 self.pending.append(evidence)
         return looks

@@ -17,7 +17,8 @@ class Settings:
     """`api`: the controller's URL; `token`: of role monitor; `log`: folder of the logs; `state`: of the checkpoints.
 
     `shards`: processes that read and accumulate; 1: this one alone. `ray`: address of the Ray cluster that they run on;
-    "": a small one of their own."""
+    "": a small one of their own. `metrics_port`: where Prometheus may ask, 0: nowhere; `metrics_token_file`: what it
+    must show then."""
 
     api: str
     token: str = field(repr=False)
@@ -26,6 +27,9 @@ class Settings:
     name: str = "monitor-0"
     shards: int = 1
     ray: str = ""
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int = 0
+    metrics_token_file: Path | None = None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -36,6 +40,10 @@ class Settings:
         shards = environment.get("SERINUS_MONITOR_SHARDS") or "1"
         if not shards.isascii() or not shards.isdigit() or not 1 <= int(shards) <= MOST_SHARDS:
             raise BadInput(f"SERINUS_MONITOR_SHARDS is {shards[:40]!r}, not a number from 1 to {MOST_SHARDS}")
+        port = environment.get("SERINUS_METRICS_PORT") or "0"
+        if not port.isascii() or not port.isdigit() or int(port) > 65_535:
+            raise BadInput(f"SERINUS_METRICS_PORT is {port[:40]!r}, not a port")
+        shown = environment.get("SERINUS_METRICS_TOKEN_FILE")
         return cls(
             api=environment["SERINUS_API"].rstrip("/"),
             token=Path(environment["SERINUS_TOKEN_FILE"]).read_text().strip(),
@@ -44,4 +52,7 @@ class Settings:
             name=environment.get("SERINUS_MONITOR_NAME", "monitor-0"),
             shards=int(shards),
             ray=environment.get("SERINUS_MONITOR_RAY", ""),
+            metrics_host=environment.get("SERINUS_METRICS_HOST") or "127.0.0.1",
+            metrics_port=int(port),
+            metrics_token_file=Path(shown) if shown else None,
         )

@@ -7,10 +7,11 @@ import math
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import accumulate
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
@@ -61,6 +62,7 @@ class Page:
 
     def __init__(self) -> None:
         self._values: dict[str, dict[tuple[str, ...], float]] = {}
+        self._times: dict[str, dict[tuple[str, ...], tuple[list[int], float]]] = {}
 
     def put(self, name: str, value: float | None, *labels: object) -> None:
         """None: there is no such number now, so the series is left out."""
@@ -70,10 +72,16 @@ class Page:
         if value is not None:
             self._values.setdefault(name, {})[tuple(str(label) for label in labels)] = float(value)
 
+    def add(self, name: str, labels: tuple[str, ...], counts: list[int], seconds: float) -> None:
+        """A histogram: how many took at most each bound (and more than the one before), how many longer; their sum."""
+        self._times.setdefault(name, {})[labels] = counts, seconds
+
     def take(self, other: Page) -> None:
         """All that the other has."""
         for name, values in other._values.items():
             self._values.setdefault(name, {}).update(values)
+        for name, times in other._times.items():
+            self._times.setdefault(name, {}).update(times)
 
     def families(self) -> Iterator[Metric]:
         for name, values in self._values.items():
@@ -83,6 +91,13 @@ class Page:
             for labels, value in values.items():
                 family.add_metric(labels, value)
             yield family
+        for name, times in self._times.items():
+            told = _KNOWN[name]
+            shown = HistogramMetricFamily(told.name, told.help, labels=told.labels)
+            bounds = [*map(str, told.buckets), "+Inf"]
+            for labels, (counts, seconds) in times.items():
+                shown.add_metric(labels, list(zip(bounds, accumulate(counts), strict=True)), seconds)
+            yield shown
 
 
 def log_e(value: float) -> float:

@@ -25,6 +25,7 @@ __all__ = ["Home", "ProcessState", "Stack", "StackState", "write_whole"]
 class Stack(Word):
     """Where a local stack answers. `grpc`: host:port of the serving side's gRPC.
 
+    `metrics`: what Prometheus may ask: "controller" (by the token), "serving", "monitors".
     `token_file`, `replay_token_file`: what its owner may use. Format 1."""
 
     format: Literal[1] = 1
@@ -35,6 +36,7 @@ class Stack(Word):
     grpc: str = ""
     token_file: str
     replay_token_file: str
+    metrics: dict[str, str] = {}
 
 
 class ProcessState(Word):

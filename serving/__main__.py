@@ -17,9 +17,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
+from prometheus_client import CollectorRegistry
+
 from serinus.errors import SerinusError, Unavailable
+from serinus.exposition import Port, Scraped
 from serving import environment
 from serving.settings import Settings
+from serving.telling import shown
 from serving.upkeep import Upkeep
 
 log = logging.getLogger("serving")
@@ -39,6 +43,7 @@ def main() -> int:
             _heed_signals(stop, renew)
             url = f"http://127.0.0.1:{settings.http_port}"
             _wait_until_live(url, stop)
+            _show_metrics(settings)
             if not stop.is_set():
                 print(json.dumps({"ready": _ready(settings, url)}), file=out, flush=True)
             return _supervise(url, stop, renew, Upkeep(settings))
@@ -47,6 +52,14 @@ def main() -> int:
     except SerinusError as error:
         print(json.dumps(error.problem()), file=sys.stderr, flush=True)
         return 1
+
+
+def _show_metrics(settings: Settings) -> None:
+    """On a port of its own, where one is given. It ends with the process. Raises Unavailable."""
+    if settings.metrics_port:
+        registry = CollectorRegistry()
+        registry.register(Scraped(shown(settings.metrics)))
+        Port(registry, settings.metrics_host, settings.metrics_port, settings.metrics_token_file)
 
 
 def _ready(settings: Settings, url: str) -> dict[str, object]:

@@ -35,6 +35,8 @@ from serving.rows import frames, input_frame, slices_of
 from serving.sampling import sampled
 from serving.settings import Settings
 from serving.shadowing import Copy, SendBatch, ShadowQueue
+from serving.tally import Tally
+from serving.telling import Samples, adopt_heads, front_samples, keep_leaving
 from serving.versions import stable_tasks
 
 log = logging.getLogger(__name__)
@@ -72,7 +74,8 @@ class Door:
         self._canary = CanaryCaller(candidate, settings.candidate_deadline_s, settings.candidate_in_flight)
         self._batcher = Batcher(settings.micro_batch)
         self._shadows = ShadowQueue(shadow, self._marks, settings.shadow_queue, settings.shadow_rps)
-        self._labels = LabelCalls(settings.log, self.name, self.applied, self._marks)
+        self.tally = Tally()
+        self._labels = LabelCalls(settings.log, self.name, self.applied, self._marks, self.tally)
         self._tasks: list[asyncio.Task[None]] = []
         self._answered = 0
         self.load = Load()
@@ -85,6 +88,7 @@ class Door:
             self._shadows.run(),
             self._marks.keep_writing(lambda: list(self.follower.applied)),
             self._recorder.run(),
+            keep_leaving(self._settings, self.name, self._samples),
         ]
         self._tasks = [asyncio.create_task(loop) for loop in loops]
         for task in self._tasks:
@@ -135,6 +139,8 @@ class Door:
         finally:
             mark.end(number)
         self._answered += 1
+        since = began if arrived_ns is None else arrived_ns
+        self.tally.answered(model, asked.arm, time.perf_counter_ns() - since, ask.rows, outputs)
         answered = set(ask.tasks or applied.tasks)
         shown = [output for output in outputs if output.task in answered]
         return Answer(asked.identity, ask.said, asked.arm, applied.table, shown, ask.rows)
@@ -197,6 +203,19 @@ class Door:
             "outstanding_ms": {model: self._marks.of(model).outstanding_ms for model in models},
         }
 
+    def refused(self, model: str, status: int) -> None:
+        """A request to a model was answered by this HTTP status."""
+        if model in self.follower.applied:
+            self.tally.refused(model, status)
+
+    def _samples(self) -> Samples:
+        adopt_heads(self.tally, self.follower.applied.values())
+        waiting = {"requests_in_flight": self.load.waiting, "shadow_queue_rows": len(self._shadows)}
+        lost = {model: self._marks.of(model).lost for model in self.follower.applied}
+        spool = self._recorder.status()["lag_bytes"]
+        epochs = {model: applied.table.epoch for model, applied in self.follower.applied.items()}
+        return front_samples(self.tally, {**waiting, "spool_waiting_bytes": spool}, lost, epochs)
+
     def applied(self, model: str) -> Applied:
         """What is in force for a model. Raises NotFound."""
         applied = self.follower.applied.get(model)
@@ -238,6 +257,7 @@ class Door:
             share=policy.log_share,
         )
         self._recorder.append("predictions", mark, model, asked.event_ms, rows)
+        self.tally.add("serinus_recorded_rows_total", (model,), len(rows))
         share = min(policy.inputs_share, policy.log_share)
         if share and sampled(asked.entity, share):
             whole = input_frame(

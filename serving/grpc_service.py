@@ -89,6 +89,13 @@ class GrpcFace:
     async def _ModelInfer(self, request: bytes, context: Any) -> Any:  # noqa: N802
         arrived_ns = time.perf_counter_ns()
         asked = _decoded(messages.ModelInferRequest, request)
+        try:
+            return await self._inferred(asked, context, arrived_ns)
+        except Exception as error:
+            self._door.refused(asked.model_name, error.status if isinstance(error, SerinusError) else 500)
+            raise
+
+    async def _inferred(self, asked: Any, context: Any, arrived_ns: int) -> Any:
         await self._door.load.turn(arrived_ns, self._door.applied(asked.model_name).table.serving)
         applied = self._door.applied(asked.model_name)
         given = given_of(asked, applied.specs)

@@ -12,6 +12,7 @@ import onnxruntime as ort
 from serinus.tasks import TaskSpec
 from serving.breaker import Breaker
 from serving.steps import Step
+from serving.tally import HEAD_BUCKETS_NS, Timed
 
 log = logging.getLogger(__name__)
 Reason = Literal["overrun", "raised", "invalid", "breaker", "busy", "deadline", "upstream", "trunk"]
@@ -32,6 +33,7 @@ class Head:
         self.options: Any = ort.RunOptions()
         self.base_ns, self.row_ns = float("inf"), 0.0
         self.fallbacks: Counter[Reason] = Counter()
+        self.times = Timed(HEAD_BUCKETS_NS)
         self.running: set[object] = set()
         self.abandoned = 0
         self._owes, self._penalty = 0, FIRST_PENALTY

@@ -170,6 +170,7 @@ def _inline(own: OwnSteps, request: Request, watchdog: Watchdog, began: int, bud
         if ended:
             head.options.terminate = False
     took = time.perf_counter_ns() - began
+    head.times.took(took)
     overran = took > budget_ns and watchdog.used(began) >= ENOUGH * budget_ns
     if overran:
         head.demote()
@@ -196,6 +197,7 @@ def _await_one(request: Request, jobs: dict[str, Job], done: SimpleQueue[Job]) -
         return  # given up meanwhile
     del jobs[task]
     head = job.own.head
+    head.times.took(job.took_ns)
     budget_ns = int(request.policy.get(task, DEFAULT).budget_ms * 1e6)
     if job.error is None and job.found is not None:
         request.tensors.update(job.tensors)

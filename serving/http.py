@@ -56,14 +56,21 @@ class App:
             reply = await self._answer(scope, receive, arrived_ns)
         except SerinusError as error:
             reply = problem(error)
+            self._count(scope["path"], reply.status)
         except Exception as error:
             log.exception("%s %s failed", scope["method"], scope["path"])
             failure = f"{type(error).__name__} while answering"
             reply = problem(SerinusError(failure, "the log of the serving pool has the rest"))
+            self._count(scope["path"], reply.status)
         status, body, kind, more = reply
         headers = [(b"content-type", kind), (b"content-length", b"%d" % len(body)), *more]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
+
+    def _count(self, path: str, status: int) -> None:
+        found = MODEL_PATH.match(path)
+        if found and found[3] in ("infer", "rank"):
+            self._door.refused(found[1], status)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         while True:

@@ -20,6 +20,7 @@ from serving.label_pipe import LabelPipe
 from serving.label_process import Call, Done
 from serving.labels import MAX_LABELS, CompleteTo, parse_labels, values_of
 from serving.marks import Marks
+from serving.tally import Tally
 
 FORMS: dict[str, Form] = {
     "": "json",
@@ -40,9 +41,9 @@ Chunks = AsyncIterator[bytes]
 class LabelCalls:
     """The label calls of one front door. `applied`: what is in force for a model, or raises NotFound."""
 
-    def __init__(self, root: Path, writer: str, applied: Callable[[str], Applied], marks: Marks) -> None:
+    def __init__(self, root: Path, writer: str, applied: Callable[[str], Applied], marks: Marks, tally: Tally) -> None:
         self.pipe = LabelPipe(root, writer)
-        self._applied, self._marks = applied, marks
+        self._applied, self._marks, self._tally = applied, marks, tally
         self._calls = self._held = 0
 
     async def take(self, content_type: bytes, query: bytes, chunks: Chunks, times: EventTimes) -> bytes:
@@ -58,6 +59,7 @@ class LabelCalls:
                 call = self._call(form, model, times)
                 take = self._lines if form == "ndjson" else self._whole
                 done = await take(held, chunks, call)
+                self._count(model, done)
         more = {"more_refused": done.more_refused} if done.more_refused else {}
         return msgspec.json.encode({"accepted": done.accepted, "refused": done.refused, **more})
 
@@ -68,9 +70,14 @@ class LabelCalls:
             _bounded(times, said.complete_to.event_ms)
         labels = bytes(said.labels)
         done = Done(0) if labels == b"[]" else await self.pipe.ask(call, [labels])
+        self._count(said.model, done)
         if said.complete_to is not None:
             await self._complete(said.model, said.complete_to)
         return done
+
+    def _count(self, model: str, done: Done) -> None:
+        self._tally.add("serinus_labels_total", (model, "accepted"), done.accepted)
+        self._tally.add("serinus_labels_total", (model, "refused"), len(done.refused) + done.more_refused)
 
     async def _whole(self, held: _Held, chunks: Chunks, call: Call) -> Done:
         return await self.pipe.ask(call, await _all(call.form, held, chunks))

@@ -17,6 +17,8 @@ from serving.recorder import LogWriter, partition_of
 from serving.routes_follower import Follower
 from serving.rows import frames
 from serving.settings import Settings
+from serving.tally import Tally
+from serving.telling import Samples, adopt_heads, keep_leaving
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +31,9 @@ class Scorer:
         process().cache.bound(settings.cache_bytes, settings.cache_ms)
         self._memory = MemoryBound(settings.candidate_memory_bytes)
         self.follower = Follower(role, self.name, settings)
+        self.tally = Tally()
         self._following = asyncio.create_task(self.follower.run())
+        self._telling = asyncio.create_task(keep_leaving(settings, self.name, self._samples))
 
     def outputs(
         self, inputs: dict[str, Tensor], groups: tuple[Group, ...], entity: str = "", *, trunk_must_run: bool = True
@@ -40,6 +44,10 @@ class Scorer:
         if self._following.done():
             raise RuntimeError("this process no longer follows the routes")
         return run(self.follower.engines, inputs, groups, entity, trunk_must_run=trunk_must_run)
+
+    def _samples(self) -> Samples:
+        adopt_heads(self.tally, self.follower.applied.values())
+        return self.tally.samples()
 
     def check(self) -> None:
         """Raises when this process should be replaced by a fresh one: Ray Serve asks every second."""
@@ -80,4 +88,6 @@ class ShadowScorer(Scorer):
             except OSError as error:
                 log.error("%d shadow rows of %s are lost: %s", len(parts), batch.model, error)
                 unwritten += len(parts)
+        self.tally.scored(batch.model, "shadow", len(batch.keys), outputs)
+        self.tally.add("serinus_shadow_rows_total", (batch.model, "scored"), len(batch.keys))
         return unwritten

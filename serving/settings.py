@@ -31,6 +31,7 @@ class Settings:
     `spool_bytes`: memory of each front door for rows that wait for the disk.
     `compact_every_s`: closed hours of the logs become Parquet so often, 0: never; `compact_quiet_s`: without a write.
     `keep_days`: of predictions and labels; `keep_inputs_days`: of inputs.
+    `metrics_port`: where Prometheus may ask, 0: nowhere; `metrics_token_file`: what it must show then.
     `replay_token_sha256`: hex digest of the token whose bearer may use any event time; "" means nobody may."""
 
     home: Path
@@ -66,6 +67,9 @@ class Settings:
     keep_days: int = 30
     keep_inputs_days: int = 14
     poll_s: float = 30.0
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int = 0
+    metrics_token_file: Path | None = None
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Settings:
@@ -94,6 +98,9 @@ class Settings:
             shadow_rps=_whole(env, "SERINUS_SHADOW_RPS", 0, 0, 999_999),
             shadow_cpu=_whole(env, "SERINUS_SHADOW_CPU_PCT", 50, 1, 100) / 100,
             replay_token_sha256=replay,
+            metrics_host=env.get("SERINUS_METRICS_HOST") or "127.0.0.1",
+            metrics_port=_whole(env, "SERINUS_METRICS_PORT", 0, 0, 65_535),
+            metrics_token_file=Path(shown).absolute() if (shown := env.get("SERINUS_METRICS_TOKEN_FILE")) else None,
             routes_cache=Path(env.get("SERINUS_ROUTES_CACHE") or home / "routes" / pool).absolute(),
             package_cache=Path(env.get("SERINUS_PACKAGE_CACHE") or home / "fetched" / pool).absolute(),
             package_cache_bytes=_whole(env, "SERINUS_PACKAGE_CACHE_MB", 20_480, 1, 999_999) << 20,
@@ -109,6 +116,11 @@ class Settings:
             spool_bytes=_whole(env, "SERINUS_SPOOL_MB", 16, 1, 4096) << 20,
             candidate_deadline_s=_whole(env, "SERINUS_CANDIDATE_DEADLINE_MS", 250, 1, 60_000) / 1000,
         )
+
+    @property
+    def metrics(self) -> Path:
+        """The folder where the processes of this pool leave what they counted."""
+        return self.home / "metrics" / self.pool
 
     def token(self) -> str:
         """The bearer token of this process; read again each time, so that it can be changed. Raises OSError."""

@@ -1,0 +1,89 @@
+"""What one process of serving counts for Prometheus: plain numbers in memory, nothing shared, nothing locked.
+
+Used from one event loop. A count costs a lookup and an addition; who shows the numbers adds up all processes."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable
+from typing import Any
+
+from serinus.metrics import FAST_BUCKETS_S, HEAD_BUCKETS_S
+from serving.ask import Output
+
+__all__ = ["Tally", "Timed"]
+
+Labels = tuple[str, ...]
+HEAD_BUCKETS_NS = tuple(int(bound * 1e9) for bound in HEAD_BUCKETS_S)
+FAST_BUCKETS_NS = tuple(int(bound * 1e9) for bound in FAST_BUCKETS_S)
+
+
+class Timed:
+    """A histogram. `counts`: how many took at most each bound (and more than the one before); the last: longer."""
+
+    __slots__ = ("bounds_ns", "counts", "sum_ns")
+
+    def __init__(self, bounds_ns: tuple[int, ...]) -> None:
+        self.bounds_ns = bounds_ns
+        self.counts = [0] * (len(bounds_ns) + 1)
+        self.sum_ns = 0
+
+    def took(self, ns: int) -> None:
+        self.counts[bisect_left(self.bounds_ns, ns)] += 1
+        self.sum_ns += ns
+
+
+class Tally:
+    """Counts by family and labels, in the order in which `serinus.metrics` declares them."""
+
+    def __init__(self) -> None:
+        self.counts: dict[tuple[str, Labels], int] = {}
+        self.times: dict[tuple[str, Labels], list[Timed]] = {}
+        self._requests: dict[tuple[str, str], Timed] = {}
+
+    def add(self, name: str, labels: Labels, count: int = 1) -> None:
+        key = (name, labels)
+        self.counts[key] = self.counts.get(key, 0) + count
+
+    def answered(self, model: str, arm: str, took_ns: int, rows: int, outputs: Iterable[Output]) -> None:
+        """One request that was answered, by these versions; where something stood in, by what."""
+        timed = self._requests.get((model, arm))
+        if timed is None:
+            timed = self._requests[model, arm] = Timed(FAST_BUCKETS_NS)
+            self.adopt("serinus_request_duration_seconds", (model, arm), timed)
+        timed.took(took_ns)
+        self.add("serinus_requests_total", (model, arm, "ok"))
+        self.scored(model, arm, rows, outputs)
+
+    def scored(self, model: str, arm: str, rows: int, outputs: Iterable[Output]) -> None:
+        """Rows that were given scores, whoever will see them."""
+        versions = set()
+        for output in outputs:
+            versions.add(output.version)
+            if output.fallback:
+                reason = "candidate" if output.fallback == "stable" else output.fallback
+                self.add("serinus_head_fallbacks_total", (model, output.task, arm, reason), rows)
+        for version in versions:
+            self.add("serinus_rows_total", (model, arm, str(version)), rows)
+
+    def refused(self, model: str, status: int) -> None:
+        """A request that got an error in place of an answer, by its HTTP status."""
+        result = {503: "shed", 504: "timeout"}.get(status, "invalid" if status < 500 else "error")
+        self.add("serinus_requests_total", (model, "stable", result))
+
+    def adopt(self, name: str, labels: Labels, timed: Timed) -> None:
+        """A histogram that somebody else fills. It stays, so that the sum never falls."""
+        held = self.times.setdefault((name, labels), [])
+        if not any(each is timed for each in held):
+            held.append(timed)
+
+    def samples(self) -> dict[str, Any]:
+        """For JSON: `counts` as [name, labels, value], `times` as [name, labels, counts, seconds]."""
+        return {
+            "counts": [[name, labels, value] for (name, labels), value in self.counts.items()],
+            "times": [
+                [name, labels, [sum(each) for each in zip(*(t.counts for t in held), strict=True)],
+                 sum(t.sum_ns for t in held) / 1e9]
+                for (name, labels), held in self.times.items()
+            ],
+        }  # fmt: skip
