@@ -13,6 +13,7 @@ from serinus.cli import (
     backtest,
     bundles,
     diff,
+    doctor,
     explain,
     health,
     jobs,
@@ -53,7 +54,7 @@ def _everywhere(home: HomeOption = None) -> None:
 
 
 PARTS = (
-    *(stack, status, models, versions, alias, diff, package, quantize, bundles, keys, weights),
+    *(stack, status, doctor, models, versions, alias, diff, package, quantize, bundles, keys, weights),
     *(rollouts, explain, health, plan, backtest, jobs, labels, logs, audit, tokens, upkeep),
 )
 for part in PARTS:
