@@ -5,7 +5,7 @@ INSTALLED := .venv/.installed
 TESTS ?= tests
 PLACES := $(wildcard serinus serving monitors controller deploy examples benchmarks tests)
 
-.PHONY: demo test check bench simulate format clean
+.PHONY: demo test check bench simulate observe format clean
 .PHONY: e2e
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -18,6 +18,7 @@ help:
 	@echo "make check   ruff, mypy, import-linter"
 	@echo "make bench   how fast it is, next to other servers (QUICK=1 for few rounds, BENCH=FOLDER for the data)"
 	@echo "make simulate  how often verdicts are wrong and how soon right (QUICK=1, JOBS=2, SIMULATE=FILE for the data)"
+	@echo "make observe  Prometheus and Alertmanager beside the local stack (OBSERVE='--home FOLDER --prometheus-port 0')"
 	@echo "make .venv   only the environment; PYTHON=python3.12 to choose the interpreter"
 
 .PHONY: .venv
@@ -54,6 +55,9 @@ bench: $(INSTALLED)
 
 simulate: $(INSTALLED)
 	$(BIN)/python -m benchmarks.simulations $(if $(QUICK),--quick) $(if $(JOBS),--jobs $(JOBS)) $(if $(SIMULATE),--json $(SIMULATE))
+
+observe: $(INSTALLED)
+	$(BIN)/python -m deploy.observe $(if $(OBSERVE),$(OBSERVE))
 
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix $(PLACES)
