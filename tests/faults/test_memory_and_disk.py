@@ -22,6 +22,7 @@ from serving.assignment import bucket_of
 from tests.faults.checks import later, load, no_failure
 from tests.faults.conftest import VERSIONS
 from tests.faults.odd import write_odd
+from tests.pool.processes import has_ended
 from tests.pool.stack import Stack, wait_for
 
 Seen = Callable[[str], None]
@@ -72,9 +73,9 @@ def test_a_candidate_that_devours_memory_is_refused_it_and_replaced(small: Stack
     with load(small) as run:
         wait_for(lambda: devour(50) == "", 30)  # the first pages of so much memory may take longer than it has
         assert devour(20_000) == "stable"  # 20 GB: refused by the kernel, and the process lives
-        assert first.is_running()
+        assert not has_ended(first)
         more = itertools.cycle(range(20, 130, 5))  # the arena keeps what each took: it leaks
-        wait_for(lambda: (devour(next(more)) and False) or not first.is_running(), 60)
+        wait_for(lambda: (devour(next(more)) and False) or has_ended(first), 240)
         run.more(3, lambda o: o.arm == "canary" and not o.fallback)
     seen(f"{run.summary()}; its process took {most[0] >> 20} MB at most, {at_start >> 20} MB at its start")
     no_failure(small, run)

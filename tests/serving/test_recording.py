@@ -99,6 +99,7 @@ def test_the_spool_is_nobodys_child(root: Path, door: Any) -> None:
     running.goes_on(50)
     (spool,) = wait_for(lambda: at_work(root))
     wait_for(lambda: spool.ppid() != running.process.pid)
+    wait_for(lambda: rows_in(root))  # it has begun to work, and heeds signals
     os.kill(spool.pid, signal.SIGTERM)  # told to end, it still waits for its front door
     running.goes_on(200)
     assert spool.is_running()
