@@ -16,7 +16,7 @@ PAGES = {"controller is not ready": "database-down"}
 
 
 def judge_endpoints(asked: Mapping[str, Asked], urls: Mapping[str, str]) -> list[Finding]:
-    """`asked`: "controller", "controller ready", ... -> how it answered. Of `X ready` nothing is said where X is mute."""
+    """`asked`: "controller", "controller ready", ... -> how it answered; of `X ready` only where X answers."""
     mute = {name for name, each in asked.items() if each.how != "answered"}
     found = []
     for name, each in asked.items():
@@ -40,7 +40,7 @@ def _judged(name: str, owner: str, each: Asked, url: str) -> Finding | None:
     if not each.well:
         detail, hint = problem_of(each)
         what = f"{owner} is not ready" if name != owner else f"{name} answers {each.status}"
-        return _wrong(what, f"{detail or f'{url} answers {each.status}'}", hint or log)
+        return _wrong(what, detail or f"{url} answers {each.status}", hint or log)
     if each.took_s > SLOW_S:
         text = f"{url} took {each.took_s:.1f} s to answer"
         return Finding(level="look", what=f"{name} is slow", text=text, do="look at the load of its machine")

@@ -61,8 +61,20 @@ def visit(home: Home, api: str | None = None, serving: str | None = None, token:
     if metrics:
         made.findings += judge_lag(ask_all(metrics, token), metrics)
         made.checked.append("metrics")
-    made.findings.sort(key=lambda each: each.level != "wrong")
+    made.findings = _once(made.findings)
+    made.checked = list(dict.fromkeys(made.checked))
     return made
+
+
+def _once(findings: list[Finding]) -> list[Finding]:
+    """What is wrong first, and once: a process that hangs does not answer either, nor shows it metrics."""
+    wrong = [each for each in findings if each.level == "wrong"]
+    known: dict[tuple[str, str, str], Finding] = {}
+    for each in [*wrong, *(each for each in findings if each.level != "wrong")]:
+        alike = each.text if each.what.split(" ", 1)[-1] not in {"hangs", "is down"} else ""
+        known.setdefault((each.what, each.model, alike), each)
+    down = {what.removesuffix(end) for what, _, _ in known for end in (" hangs", " is down") if what.endswith(end)}
+    return [each for each in known.values() if each.what.removeprefix("metrics of ") not in down]
 
 
 def _urls(api: str, serving: str | None, grpc: str = "") -> dict[str, str]:
