@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -23,6 +22,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 
 from examples.flights import data, models
 from examples.flights.director import Act, Director, Timeline
+from examples.flights.ending import Terminated, finished, stoppable
 from examples.flights.hours import hours
 from examples.flights.replay import Hour, Replay, Tally
 from examples.flights.report import write_report
@@ -74,8 +74,7 @@ def timed(timeline: Timeline, doing: str, done: str) -> Iterator[None]:
 
 def serinus(home: Path, *words: str) -> None:
     """Run the command line, as a person would. Ends the demo when it fails, for it has said why."""
-    done = subprocess.run([sys.executable, "-m", "serinus.cli", *words, "--home", str(home)], check=False)
-    if done.returncode != 0:
+    if finished([sys.executable, "-m", "serinus.cli", *words, "--home", str(home)]) != 0:
         raise SystemExit(f"`serinus {words[0]}` failed; the logs are in {home / 'logs'}")
 
 
@@ -138,10 +137,19 @@ def tell_end(client: Client, view: RolloutView, timeline: Timeline) -> None:
 
 
 def main() -> int:
+    """0: the story came true; 1: it did not; 130, 143: stopped by Ctrl-C, by SIGTERM."""
     wishes, timeline = Wishes.of(dict(os.environ)), Timeline(Console())
     packages = fresh(wishes.home) / "trained"
+    with stoppable():
+        return _told(wishes, packages, timeline)
+
+
+def _told(wishes: Wishes, packages: Path, timeline: Timeline) -> int:
     try:
         return _story(wishes, packages, timeline)
+    except Terminated:
+        timeline.say("stopped by SIGTERM")
+        return 143
     except KeyboardInterrupt:
         timeline.say("stopped by Ctrl-C")
         return 130
