@@ -15,7 +15,7 @@ from serinus.exposition import Page, log_e
 from serinus.metrics import VERDICT_CODES
 from serinus.rollouts import ENDS, Phase
 
-__all__ = ["fill"]
+__all__ = ["fill", "guards_of"]
 
 
 def fill(page: Page, session: Session, now: float) -> None:
@@ -66,10 +66,11 @@ def _rollout(page: Page, session: Session, row: RolloutRow) -> None:
     page.put("serinus_rollout_log_e_value", log_e(look.e), model)
     page.put("serinus_rollout_log_e_threshold", log_e(look.limit), model)
     page.put("serinus_rollout_held", bool(look.holds) and row.phase not in ENDS, model)
-    _guards(page, look)
+    guards_of(page, look)
 
 
-def _guards(page: Page, look: Evidence) -> None:
+def guards_of(page: Page, look: Evidence) -> None:
+    """Eight series a guard."""
     for cell in look.cells:
         at = (look.model, cell.stream, cell.task, cell.slice, cell.metric)
         page.put("serinus_guard_estimate", cell.estimate, *at)

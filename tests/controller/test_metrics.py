@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import shutil
 import subprocess
@@ -14,9 +15,11 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy.exc import OperationalError
 
+from controller.figures import guards_of
 from controller.services import Services
 from controller.store import PackageStore
 from serinus.evidence import HealthAlert, MonitorReport
+from serinus.exposition import Page
 from serinus.metrics import CONTROLLER
 from serinus.rollouts import Phase
 from tests.controller.served import bearer, give_tokens, serve, until
@@ -140,3 +143,15 @@ def test_prometheus_own_tool_finds_nothing_wrong(world: Any, services: Services)
     text = services.metrics.text()
     done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, b""), done.stderr
+
+
+def test_as_many_series_as_the_page_of_metrics_says(make: Any) -> None:
+    """10 models with 8 tasks and 20 slices, an AUC in shadow and canary for each: 8 series a guard."""
+    page, slices = Page(), ["overall", *(f"s{number}" for number in range(20))]
+    look = make.evidence("inconclusive")
+    (cell, *_) = look.cells
+    at = list(itertools.product(("shadow", "canary"), [f"t{number}" for number in range(8)], slices))
+    cells = tuple(cell.model_copy(update={"stream": s, "task": t, "slice": w, "needs": 7}) for s, t, w in at)
+    for number in range(10):
+        guards_of(page, look.model_copy(update={"model": f"m{number}", "cells": cells}))
+    assert sum(len(family.samples) for family in page.families()) == 10 * 8 * 2 * 8 * 21 == 26_880
