@@ -1,7 +1,9 @@
 """The health of what is stable, rollout or not: its quality, its scores and its inputs against `baseline.json`.
 
 Every hour of event time is looked at once, when labels are complete to its end; alerts that are raised then stay until
-what they tell of is within its limit again. The state is one file; it goes on bit by bit as if it had never stopped.
+what they tell of is within its limit again, and no hour of the last day would have raised them: what crosses its limit
+at the same hour of every day is one trouble, not one a day. The state is one file; it goes on bit by bit as if it had
+never stopped.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ __all__ = ["Health"]
 FORMAT = 1
 _DIGEST_BYTES = 64
 MOST_ALERTS = 200
+CALM_MS = 24 * HOUR_MS
 
 
 class _Answered(LogReader):
@@ -60,7 +63,8 @@ class _Answered(LogReader):
 
 @dataclass(slots=True)
 class Health:
-    """`at_ms`: the last hour looked at (event time, its end); `tasks`: task -> what is kept; `raised`: key -> alert."""
+    """`at_ms`: the last hour looked at (event time, its end); `tasks`: task -> what is kept; `raised`: key -> alert;
+    `last_ms`: key -> the end of the last hour that would have raised it."""
 
     watched: Watched
     sla: Sla
@@ -70,6 +74,7 @@ class Health:
     tasks: dict[str, HealthCounts]
     inputs: InputState | None
     raised: dict[str, HealthAlert] = field(default_factory=dict)
+    last_ms: dict[str, int] = field(default_factory=dict)
 
     @classmethod
     def start(cls, watched: Watched, log: Path, watermark_ms: int) -> Health:
@@ -97,6 +102,7 @@ class Health:
             counts.drop((until_ms - self.sla.horizon_s(task) * 1000) // HOUR_MS - WEEK_H)
         fresh = self._quality(until_ms) | self._inputs(until_ms)
         self.raised = dict(sorted(fresh.items())[:MOST_ALERTS])
+        self.last_ms = {key: at for key, at in self.last_ms.items() if key in self.raised}
         self.at_ms = until_ms
         return True
 
@@ -134,10 +140,10 @@ class Health:
     def _alert(self, key: str, found: Finding | None, until_ms: int) -> HealthAlert | None:
         """The alert as it stands now: raised, kept, or None where it ends. Without data it stays as it was."""
         before = self.raised.get(key)
-        if found is None or (before is not None and not found.raises and not found.ends):
-            return before
-        if found.ends:
-            return None
+        if found is None or not found.raises:
+            ends = found is not None and found.ends and not self._lately(key, until_ms)
+            return None if ends else before
+        self.last_ms[key] = until_ms
         task, place, check, _ = key.split(" / ")
         window = {1: "hour", 24: "day", 168: "week"}[found.window_h]
         return HealthAlert(
@@ -153,6 +159,10 @@ class Health:
             since_ms=before.since_ms if before is not None else until_ms,
         )
 
+    def _lately(self, key: str, until_ms: int) -> bool:
+        """Whether an hour of the last day would have raised it."""
+        return until_ms - self.last_ms.get(key, 0) < CALM_MS
+
     def _inputs(self, until_ms: int) -> dict[str, HealthAlert]:
         if self.inputs is None:
             return {}
@@ -164,6 +174,7 @@ class Health:
             if not told.holds:
                 continue
             key = f"input {each.key}"[:300]
+            self.last_ms[key] = until_ms
             text = (
                 f"input {told.input}, {told.slice}: {told.check} {told.value:.4g}, limit {told.limit:.4g}; {told.why}"
             )
@@ -179,7 +190,8 @@ class Health:
                 limit=told.limit,
                 since_ms=told.since_ms,
             )
-        return alerts
+        before = {key: alert for key, alert in self.raised.items() if alert.kind == "input"}
+        return {key: alert for key, alert in before.items() if self._lately(key, until_ms)} | alerts
 
     def save(self, path: Path) -> None:
         """Write the state, in one durable replacement of the file."""
@@ -188,6 +200,7 @@ class Health:
             "of": self._digest,
             "at_ms": self.at_ms,
             "raised": [alert.model_dump(mode="json") for _, alert in sorted(self.raised.items())],
+            "last_ms": dict(sorted(self.last_ms.items())),
         }
         arrays: State = {"head": np.frombuffer(json.dumps(head).encode(), np.uint8)}
         for number, task in enumerate(sorted(self.tasks)):
@@ -218,6 +231,7 @@ class Health:
             self.inputs = InputState.of_state(self.inputs.layout, under(arrays, "inputs/"))
         alerts = [HealthAlert.model_validate(each) for each in head["raised"]]
         self.raised, self.at_ms = {alert.key: alert for alert in alerts}, int(head["at_ms"])
+        self.last_ms = {str(key): int(at) for key, at in head.get("last_ms", {}).items()}
 
     @property
     def _digest(self) -> str:

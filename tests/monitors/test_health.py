@@ -12,6 +12,7 @@ import pytest
 from scipy.special import expit
 
 from monitors.health import Health
+from monitors.health_checks import Finding
 from monitors.health_counts import HOUR_MS, HealthCounts
 from monitors.references import Reference
 from monitors.rows import Scored
@@ -83,7 +84,7 @@ def run(reference: Reference, hours: int, noise: Callable[[int], float], seed: i
             health.save(path)
             fresh = begin(reference)
             fresh.load(path)
-            assert fresh.raised == health.raised
+            assert (fresh.raised, fresh.last_ms) == (health.raised, health.last_ms)
             health = fresh
     return looks
 
@@ -105,10 +106,45 @@ def test_a_silent_decay_is_raised_once_kept_and_resolved(reference: Reference) -
     day = [at for at, keys in looks if "click / overall / auc / 24 h" in keys]
     assert 96 <= day[0] < 96 + 24
     assert day == list(range(day[0], day[-1] + 1))  # raised once, kept without a gap
-    assert 192 <= day[-1] < 192 + 24
+    assert 192 + 24 <= day[-1] < 192 + 48  # the day after the last hour that would have raised it
     assert looks[95][1] == frozenset()
     assert looks[-1][1] == frozenset()  # a week later it is forgotten
     assert any("country=BR" in key for _, keys in looks for key in keys)
+
+
+def drifting(psi: float | None) -> Callable[..., Any]:
+    """The look of one hour, whose only finding is the index of the scores; None: too few answers to say."""
+    limit = 0.25
+
+    def found(*_: Any) -> Any:
+        if psi is not None:
+            yield Finding("scores", 24, psi, psi, limit, psi > limit, psi <= limit, f"{psi}")
+
+    return found
+
+
+def alerted(reference: Reference, values: list[float | None], monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Whether the index of the scores is an alert after each hour."""
+    health, looks = begin(reference), []
+    for at, psi in enumerate(values):
+        monkeypatch.setattr("monitors.health.findings", drifting(psi))
+        health.raised = health._quality(T0 + at * HOUR_MS)
+        looks.append("click / overall / scores / 24 h" in health.raised)
+    return looks
+
+
+def test_what_crosses_its_limit_every_day_is_one_alert(reference: Reference, monkeypatch: pytest.MonkeyPatch) -> None:
+    week: list[float | None] = [0.3 if at % 24 in (9, 10, 11) else 0.2 for at in range(24 * 7)]
+    looks = alerted(reference, [*week, *[0.2] * 48], monkeypatch)
+    last = 24 * 6 + 11
+    assert looks == [9 <= at < last + 24 for at in range(len(looks))]
+
+
+def test_hours_that_say_nothing_neither_raise_an_alert_nor_end_one(
+    reference: Reference, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = alerted(reference, [None, 0.3, *[None] * 48, 0.2, None], monkeypatch)
+    assert looks == [False, *[True] * 49, False, False]
 
 
 def test_a_restart_at_every_hour_changes_nothing(reference: Reference, tmp_path: Path) -> None:
