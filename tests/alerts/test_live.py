@@ -1,0 +1,187 @@
+"""A regression on the real stack: whoever is on call hears of it once, and that it is over."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from deploy.observe import Observer
+from deploy.observe_settings import Times
+from examples.flights.replay import Hour, Replay
+from serinus.client import Client
+from serinus.home import Home
+from serinus.rollouts import ENDS, Phase
+from tests.alerts.rulebook import rules
+from tests.alerts.traffic import BAD, GOOD, MODEL, OTHER, SLA, hours, package
+from tests.e2e.conftest import Running, serinus
+
+START_MS = 1_600_000_000_000 // 3_600_000 * 3_600_000
+WITHIN_S = 60.0
+TIMES = Times(scrape="1s", evaluate="1s", group_wait="1s", group_interval="2s")
+
+EMPTY = {
+    "serinus_lost_rows_total": "no row was lost",
+    "serinus_health_finding": "nothing is wrong with stable",
+    "serinus_head_fallbacks_total": "no head fell back",
+    "serinus:head_fallbacks:ratio_rate5m": "no head fell back",
+    "serinus_monitor_errors_total": "no look failed",
+    "serinus_requests_total": "no answer was an error",
+    "serinus:request_errors:increase1h": "no answer was an error",
+}
+"""Queries of which no data may come from a sound stack, and why."""
+
+
+def until(what: Callable[[], Any], why: str, within_s: float = WITHIN_S) -> Any:
+    deadline = time.monotonic() + within_s
+    while not (found := what()):
+        assert time.monotonic() < deadline, f"not within {within_s} s: {why}"
+        time.sleep(0.1)
+    return found
+
+
+@pytest.fixture
+def told() -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """A webhook: its URL, and what Alertmanager posted there."""
+    posts: list[dict[str, Any]] = []
+
+    class Take(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            posts.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Take)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/", posts
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[Running]:
+    home = tmp_path / "home"
+    serinus(home, "up", "--controller-port", "0", "--serving-port", "0", "--front-doors", "1")
+    with Client(home=home, replay=True) as client:
+        yield Running(Home(home), client)
+    serinus(home, "down")
+
+
+@pytest.fixture
+def observer(running: Running, told: tuple[str, list[dict[str, Any]]]) -> Iterator[Observer]:
+    started = Observer(running.home, webhook=told[0], times=TIMES)
+    yield started
+    started.stop()
+
+
+def ask(observer: Observer, query: str) -> list[dict[str, Any]]:
+    answer = httpx.get(f"{observer.url}/api/v1/query", params={"query": query}, trust_env=False).json()
+    assert answer["status"] == "success", f"{query}: {answer}"
+    return list(answer["data"]["result"])
+
+
+def roll_out(running: Running, version: int) -> str:
+    """Starts a rollout, and sends traffic until it has ended. Gives its id."""
+    client = running.client
+    replay = Replay(running.stack.serving, MODEL, running.replay_token)
+    ids: list[str] = []
+
+    async def gate(hour: Hour) -> bool:
+        if not ids and hour.start_ms >= START_MS + 2 * 3_600_000:
+            ids.append((await asyncio.to_thread(client.rollout_start, MODEL, version, None, "a try")).id)
+        deadline = time.monotonic() + 2
+        while ids and time.monotonic() < deadline:
+            view = await asyncio.to_thread(client.rollout, ids[0])
+            if view.phase in ENDS:
+                return False
+            if view.phase not in (Phase.PENDING, Phase.LOADING):
+                break
+            await asyncio.sleep(0.1)
+        return True
+
+    tally = asyncio.run(replay.run(hours(START_MS, 24 * 10), gate))
+    assert (tally.failed, tally.refused) == (0, 0), tally.errors
+    return ids[0]
+
+
+def firing(posts: list[dict[str, Any]], name: str, status: str = "firing") -> list[dict[str, Any]]:
+    return [
+        alert
+        for post in posts
+        for alert in post["alerts"]
+        if alert["labels"]["alertname"] == name and alert["status"] == status
+    ]
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(400)
+def test_a_regression_pages_once_and_resolves(
+    running: Running, observer: Observer, told: tuple[str, list[dict[str, Any]]], tmp_path: Path
+) -> None:
+    client, posts = running.client, told[1]
+    client.apply(SLA)
+    client.promote(MODEL, client.push(MODEL, package(tmp_path, GOOD)).version, reason="first", initial=True)
+    bad = client.push(MODEL, package(tmp_path, BAD)).version
+    rollout = roll_out(running, bad)
+    assert until(lambda: client.rollout(rollout).phase in ENDS, "it ends")
+    view = client.rollout(rollout)
+    assert view.phase == Phase.ROLLED_BACK, view.history
+
+    until(lambda: firing(posts, "SerinusRolledBack"), "whoever is on call hears of it")
+    (alert,) = firing(posts, "SerinusRolledBack")
+    assert alert["labels"] == {
+        "alertname": "SerinusRolledBack",
+        "severity": "page",
+        "model": MODEL,
+        "rollout": rollout,
+        "candidate": str(bad),
+        "baseline": str(bad - 1),
+    }
+    print(json.dumps(alert["annotations"], indent=1))
+    assert f"version {bad} is rolled back" in alert["annotations"]["summary"]
+    said = alert["annotations"]["description"]
+    (look,) = [each for each in client.evidence(rollout) if each.digest == view.history[-1].evidence] or [None]
+    assert re.search(r"late / \S+ / auc \+0\.\d+ \[\+0\.\d+, \+0\.\d+\] margin 0\.01;", said), (said, look)
+    assert Path(alert["annotations"]["runbook_url"].removeprefix("file://")).is_file()
+
+    assert queries_without_data(observer) == set()
+
+    other = client.push(MODEL, package(tmp_path, OTHER)).version
+    client.rollout_start(MODEL, other, None, "another try")
+    until(lambda: firing(posts, "SerinusRolledBack", "resolved"), "it is over")
+    assert len(firing(posts, "SerinusRolledBack")) == 1
+    assert firing(posts, "SerinusGuardViolated") == []
+
+
+def queries_without_data(observer: Observer) -> set[str]:
+    """What a rule looks at, each selector by itself, and what it records, where there is nothing and should be."""
+    asked: dict[str, str] = {}
+    for rule in rules():
+        for name, matchers in re.findall(r"\b(serinus[_:][a-z0-9_:]+|up)(\{[^}]*\})?", rule.expr):
+            asked[name + matchers] = name
+        if rule.record:
+            asked[rule.record] = rule.record
+    wanted = {query for query, name in asked.items() if name not in EMPTY}
+    left: set[str] = set(wanted)
+
+    def all_there() -> bool:
+        left.intersection_update({query for query in left if not ask(observer, query)})
+        return not left
+
+    try:
+        until(all_there, "every query has data", 20)
+    except AssertionError:
+        return left
+    return set()
