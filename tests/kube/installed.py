@@ -12,7 +12,7 @@ from typing import Protocol
 from kubernetes import client, config
 from kubernetes.client.exceptions import ConflictException
 
-from tests.kube.overlays import OVERLAYS, in_namespace, kubectl, rendered
+from tests.kube.overlays import KUBERNETES, OVERLAYS, in_namespace, kubectl, rendered
 
 NAMESPACES = {"dev": "serinus", "production": "serinus-production"}
 PODS = "serinus-pods"
@@ -43,6 +43,10 @@ class Installed:
     def kubectl(self, *words: str) -> subprocess.CompletedProcess[str]:
         return kubectl(self.binary, self.kubeconfig, *words)
 
+    def all_folders(self) -> dict[str, Path]:
+        """Those of the overlays, and the others that start pods."""
+        return {**self.folders, "retrain": KUBERNETES / "retrain"}
+
     def versions(self, name: str) -> list[str]:
         """Kind, name and resource version of every object of an overlay."""
         told = "-o=jsonpath={range .items[*]}{.kind}/{.metadata.name} {.metadata.resourceVersion}{'\\n'}{end}"
@@ -57,7 +61,7 @@ class Installed:
 def install(api_server: ApiServer, folder: Path) -> Iterator[Installed]:
     """Apply both; what another test has applied stays."""
     binary = api_server.binaries / "kubectl"
-    folders = {name: in_namespace(folder / name, OVERLAYS[name], NAMESPACES[name]) for name in OVERLAYS}
+    folders = {name: in_namespace(folder / name, name, NAMESPACES[name]) for name in OVERLAYS}
     with config.new_client_from_config(str(api_server.kubeconfig)) as api:
         found = Installed(binary, Path(api_server.kubeconfig), api, folders, NAMESPACES, PODS)
         for each in folders.values():

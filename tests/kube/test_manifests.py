@@ -12,9 +12,9 @@ from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 
 from tests.kube.installed import RESTRICTED, Installed, install
-from tests.kube.overlays import KUBERNETES, OVERLAYS, pod_templates, rendered
+from tests.kube.overlays import OVERLAYS, pod_templates, rendered
 
-ALL_FOLDERS = {**OVERLAYS, "retrain": KUBERNETES / "retrain"}
+ALL = (*OVERLAYS, "retrain")
 
 
 @pytest.fixture(scope="module")
@@ -47,16 +47,16 @@ def test_the_namespace_lets_in_only_restricted_pods(installed: Installed, name: 
 
 
 def test_restricted_takes_every_pod(installed: Installed) -> None:
-    for name, folder in ALL_FOLDERS.items():
+    for name, folder in installed.all_folders().items():
         for _, template in pod_templates(rendered(installed.binary, folder)):
             body = pod(name, copy.deepcopy(template["spec"]), template["metadata"]["labels"])
             body["spec"].pop("serviceAccountName")
             dry_run(installed, installed.pods, body)  # without its account, quota and limits: those of its pods
 
 
-@pytest.mark.parametrize("name", ALL_FOLDERS)
+@pytest.mark.parametrize("name", ALL)
 def test_no_container_is_root_writes_its_image_or_is_without_bounds(installed: Installed, name: str) -> None:
-    found = list(pod_templates(rendered(installed.binary, ALL_FOLDERS[name])))
+    found = list(pod_templates(rendered(installed.binary, installed.all_folders()[name])))
     assert found
     for where, template in found:
         spec = template["spec"]
@@ -79,16 +79,16 @@ WITH_TOKEN = {"serinus-operator", "serinus-first-tokens"}
 """The accounts of pods that talk to Kubernetes."""
 
 
-@pytest.mark.parametrize("name", ALL_FOLDERS)
+@pytest.mark.parametrize("name", ALL)
 def test_secrets_come_as_files(installed: Installed, name: str) -> None:
-    for where, template in pod_templates(rendered(installed.binary, ALL_FOLDERS[name])):
+    for where, template in pod_templates(rendered(installed.binary, installed.all_folders()[name])):
         spec = template["spec"]
         for container in [*spec["containers"], *spec.get("initContainers", [])]:
             assert not any("secretRef" in each for each in container.get("envFrom", [])), where
             assert not any("secretKeyRef" in each.get("valueFrom", {}) for each in container.get("env", [])), where
         for volume in spec["volumes"]:
             assert volume.get("secret", {"defaultMode": 0o440})["defaultMode"] == 0o440, where
-    assert not [each for each in rendered(installed.binary, ALL_FOLDERS[name]) if each["kind"] == "Secret"]
+    assert not [each for each in rendered(installed.binary, installed.all_folders()[name]) if each["kind"] == "Secret"]
 
 
 def test_every_secret_that_production_mounts_is_in_its_example(installed: Installed) -> None:
@@ -96,7 +96,7 @@ def test_every_secret_that_production_mounts_is_in_its_example(installed: Instal
     named = {each["metadata"]["name"] for each in example}
     mounted = {
         volume["secret"]["secretName"]
-        for _, template in pod_templates(rendered(installed.binary, OVERLAYS["production"]))
+        for _, template in pod_templates(rendered(installed.binary, installed.folders["production"]))
         for volume in template["spec"]["volumes"]
         if "secret" in volume
     }
@@ -122,7 +122,7 @@ def test_production_runs_two_of_what_decides_and_spreads_them(installed: Install
 
 
 def rendered_production(installed: Installed) -> list[dict[str, Any]]:
-    return rendered(installed.binary, OVERLAYS["production"])
+    return rendered(installed.binary, installed.folders["production"])
 
 
 def pod(name: str, spec: dict[str, Any], labels: dict[str, str]) -> dict[str, Any]:
