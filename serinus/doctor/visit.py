@@ -49,7 +49,7 @@ def visit(home: Home, api: str | None = None, serving: str | None = None, token:
     metrics: Mapping[str, str] = {}
     if api is None:
         metrics = _local(made, home)
-        stack = home.stack()
+        stack = home.stack() if home.supervisor() is not None else None  # else nobody answers, and it is known why
         if stack is not None:
             api, urls = stack.api, _urls(stack.api, stack.serving, stack.grpc)
             token = token or _token(made, stack.token_file)
