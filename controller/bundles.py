@@ -21,13 +21,14 @@ from controller.rows import latest_evidence, model_of
 from controller.services import Services
 from controller.signatures import known_keys
 from controller.tables import Model, RolloutRow, SignatureRow
-from controller.unpack import MAX_BYTES, unpack
+from controller.unpack import MAX_BYTES, Layout, unpack
 from serinus.bundle import BUNDLE, PATH, Bundle, BundledRollout, Card, Contents, read_bundle, write_bundle
 from serinus.evidence import Evidence
 from serinus.sla import Sla
 
 __all__ = ["MAX_BUNDLE_BYTES", "export_bundle", "import_bundle"]
 
+LAYOUT = Layout("a bundle, which `serinus export` writes", "bundle.json or package/manifest.json", PATH, BUNDLE)
 MAX_BUNDLE_BYTES = MAX_BYTES + (128 << 20)
 
 
@@ -55,7 +56,7 @@ def import_bundle(services: Services, model: str, work: Path, caller: Caller) ->
     Raises InvalidPackage, TooLarge, BadSignature, Unsigned, InvalidSla."""
     folder = work / "bundle"
     folder.mkdir()
-    unpack(work / "upload.tar", folder, MAX_BUNDLE_BYTES, paths=PATH, needed=BUNDLE)
+    unpack(work / "upload.tar", folder, MAX_BUNDLE_BYTES, LAYOUT)
     contents = read_bundle(folder)
     ours = contents.sla.model_copy(update={"model": model})
     with services.db.read() as session:

@@ -6,13 +6,14 @@ import io
 import os
 import re
 import tarfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from serinus.errors import InvalidPackage, TooLarge
 from serinus.package import MANIFEST
 
-__all__ = ["MAX_BYTES", "MAX_FILES", "unpack"]
+__all__ = ["MAX_BYTES", "MAX_FILES", "Layout", "unpack"]
 
 MAX_FILES = 256
 MAX_BYTES = 1 << 30
@@ -20,14 +21,25 @@ CHUNK = 1 << 20
 PATH = re.compile(r"(parts/)?[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 
 
-def unpack(
-    tar: Path, folder: Path, max_bytes: int = MAX_BYTES, *, paths: re.Pattern[str] = PATH, needed: str = MANIFEST
-) -> None:
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What a tar is to hold. `what`, `like`: in words; `paths`: every path it may have; `needed`: one it must have."""
+
+    what: str
+    like: str
+    paths: re.Pattern[str]
+    needed: str
+
+
+PACKAGE = Layout("the package's folder", "manifest.json or parts/encoder.onnx", PATH, MANIFEST)
+
+
+def unpack(tar: Path, folder: Path, max_bytes: int = MAX_BYTES, layout: Layout = PACKAGE) -> None:
     """Write the files of an uncompressed tar into `folder`, which exists, and sync them.
 
-    Raises InvalidPackage for anything but plain files whose whole path is one of `paths` (by default `NAME` and
-    `parts/NAME`), for more than MAX_FILES of them, without `needed`, and TooLarge beyond `max_bytes`; what was written
-    until then stays for the caller to remove."""
+    Raises InvalidPackage for anything but plain files whose whole path is one of the layout's, for more than MAX_FILES
+    of them, without the one that is needed, and TooLarge beyond `max_bytes`; what was written until then stays for the
+    caller to remove."""
     seen: set[str] = set()
     left = max_bytes
     try:
@@ -36,7 +48,7 @@ def unpack(
                 name = member.name.removeprefix("./")
                 if member.isdir() and name in (".", "", "parts"):
                     continue
-                _check(member, name, seen, paths)
+                _check(member, name, seen, layout)
                 left -= member.size
                 if left < 0:
                     raise TooLarge(f"the package is larger than {max_bytes} bytes once unpacked")
@@ -45,16 +57,16 @@ def unpack(
                     raise InvalidPackage(f"{name}: the tar does not hold its content")
                 _write(source, folder / name, member.size)
     except (tarfile.TarError, EOFError, UnicodeError) as error:
-        raise InvalidPackage(f"expected an uncompressed tar of the package's folder: {error}") from error
-    if needed not in seen:
-        raise InvalidPackage(f"{needed} is missing at the top of the tar")
+        raise InvalidPackage(f"expected an uncompressed tar of {layout.what}: {error}") from error
+    if layout.needed not in seen:
+        raise InvalidPackage(f"{layout.needed} is missing at the top of the tar: expected one of {layout.what}")
 
 
-def _check(member: tarfile.TarInfo, name: str, seen: set[str], paths: re.Pattern[str]) -> None:
+def _check(member: tarfile.TarInfo, name: str, seen: set[str], layout: Layout) -> None:
     if not member.isreg() or member.issparse():
         raise InvalidPackage(f"{member.name!r}: only plain files and the folder parts/ may be in the tar, no links")
-    if not paths.fullmatch(name):
-        raise InvalidPackage(f"{member.name!r}: expected a path like manifest.json or parts/encoder.onnx")
+    if not layout.paths.fullmatch(name):
+        raise InvalidPackage(f"{member.name!r}: expected a path like {layout.like}, as in a tar of {layout.what}")
     if name in seen:
         raise InvalidPackage(f"{name} is in the tar twice")
     seen.add(name)

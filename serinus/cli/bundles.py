@@ -10,6 +10,7 @@ import typer
 from serinus.cli.complete import Model, Version
 from serinus.cli.output import AsJson, HomeOption, client_of, console, print_json
 from serinus.cli.transfer import transfer
+from serinus.client.views import ImportedView
 from serinus.errors import BadInput
 
 __all__ = ["add_to"]
@@ -51,6 +52,26 @@ def import_(
     else:
         known = "" if version.created else ", which was registered already"
         console.print(f"{model} version {version.version}{known}  (sha256 {version.digest[:12]})", markup=False)
+        for line in _came_with(version):
+            console.print(line, markup=False, soft_wrap=True)
+
+
+FATES = {
+    "created": "SLA: the bundle's, for the model was made with it",
+    "same": "SLA: the bundle's is the one in force here",
+    "kept": "SLA: the one in force here; the bundle's is another one, and is kept with the version",
+}
+
+
+def _came_with(version: ImportedView) -> list[str]:
+    """What became of the rest of the bundle, one line each."""
+    told = version.imported_from
+    signers = ", ".join(version.signatures) or "nobody whose key is known here (`serinus keys add`)"
+    lines = [FATES[version.sla]] if version.sla in FATES else []
+    lines.append(f"signed by: {signers}")
+    if told:
+        lines.append(f"from: version {told.get('version')} of {told.get('model')}, by {told.get('exported_by')}")
+    return lines
 
 
 def add_to(app: typer.Typer) -> None:

@@ -16,6 +16,7 @@ __all__ = [
     "AlertView",
     "Answer",
     "HealthView",
+    "ImportedView",
     "Label",
     "LabelsAnswer",
     "ModelView",
@@ -43,6 +44,17 @@ class VersionView(View):
     created: bool = True
     created_at: float | None = None
     """Unix seconds."""
+
+
+class ImportedView(VersionView):
+    """A version that came in a bundle. `sla`: the bundle's was taken ("created"), is the same, or ours was "kept".
+
+    `signatures`: names of keys that are known here and have signed it. `imported_from`: what the bundle tells."""
+
+    model: str = ""
+    sla: str = ""
+    signatures: tuple[str, ...] = ()
+    imported_from: dict[str, Any] = {}
 
 
 class ModelView(View):

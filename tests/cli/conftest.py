@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -127,7 +128,21 @@ class RealController:
 @pytest.fixture(scope="module")
 def controller(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealController]:
     """The real process, on a free port, with SQLite."""
-    home, token = tmp_path_factory.mktemp("controller"), "an-admin-of-the-tests-0123456789"
+    with running(tmp_path_factory.mktemp("controller")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealController]:
+    """Another one, that knows nothing of the first."""
+    with running(tmp_path_factory.mktemp("elsewhere")) as found:
+        yield found
+
+
+@contextmanager
+def running(home: Path) -> Iterator[RealController]:
+    """A controller process with its state in `home`."""
+    token = "an-admin-of-the-tests-0123456789"
     known = [{"name": "root", "role": "admin", "sha256": hashlib.sha256(token.encode()).hexdigest()}]
     (home / "tokens.json").write_text(json.dumps(known))
     plain = {name: value for name, value in os.environ.items() if not name.startswith("SERINUS_")}

@@ -14,7 +14,7 @@ from serinus.client.archive import Archive, Progress
 from serinus.client.blocking.uploads import Uploads
 from serinus.client.cards import GarbageView, KeyView, VersionCard
 from serinus.client.files import pieces_of
-from serinus.client.views import VersionView
+from serinus.client.views import ImportedView, VersionView
 from serinus.diff import VersionDiff
 from serinus.signing import Signature
 
@@ -101,7 +101,7 @@ class Versions(Uploads):
             part.unlink(missing_ok=True)
         return file.stat().st_size
 
-    def import_bundle(self, model: str, file: Path | str, progress: Progress | None = None) -> VersionView:
+    def import_bundle(self, model: str, file: Path | str, progress: Progress | None = None) -> ImportedView:
         """Register what `export` wrote: the same package is the same version."""
         file = Path(file)
         headers = {"content-type": "application/x-tar", "content-length": str(file.stat().st_size)}
@@ -112,7 +112,7 @@ class Versions(Uploads):
             headers=headers,
             timeout=TRANSFER_S,
         )
-        return VersionView.model_validate(answer)
+        return ImportedView.model_validate(answer)
 
     def sign(self, model: str, version: int, signature: Mapping[str, Any]) -> VersionCard:
         """Add a signature to a version, as `serinus.signing` makes it."""
