@@ -15,6 +15,7 @@ from serinus.cli import (
     diff,
     doctor,
     explain,
+    grafana,
     health,
     jobs,
     keys,
@@ -55,7 +56,7 @@ def _everywhere(home: HomeOption = None) -> None:
 
 PARTS = (
     *(stack, status, doctor, models, versions, alias, diff, package, quantize, bundles, keys, weights),
-    *(rollouts, explain, health, plan, backtest, jobs, labels, logs, audit, tokens, upkeep),
+    *(rollouts, explain, health, plan, backtest, jobs, labels, logs, audit, tokens, upkeep, grafana),
 )
 for part in PARTS:
     part.add_to(app)

@@ -1,0 +1,1 @@
+"""Dashboards as code, and their way into a Grafana. Needs the extra `grafana`; nothing else imports this."""
