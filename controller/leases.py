@@ -9,7 +9,7 @@ from controller.database import Database
 from controller.tables import Lease
 from serinus.errors import Stale
 
-__all__ = ["LEASE_S", "dead_s", "hold", "release", "require", "until"]
+__all__ = ["LEASE_S", "dead_s", "held", "hold", "release", "require", "until"]
 
 NAME = "reconciler"
 LEASE_S = 5.0
@@ -50,6 +50,12 @@ def dead_s(session: Session) -> float:
 def until(session: Session) -> float | None:
     """Until when its holder may act, Unix seconds; None: nobody ever held it."""
     return session.scalar(select(Lease.expires_at).where(Lease.name == NAME))
+
+
+def held(session: Session, now: float) -> bool:
+    """Whether anybody acts, or did within the time that another one needs to take over."""
+    upto = until(session)
+    return upto is not None and upto > now - LEASE_S
 
 
 def release(db: Database, holder: str, now: float) -> None:

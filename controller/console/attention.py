@@ -8,6 +8,7 @@ from typing import Literal
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from controller import leases
 from controller.console.render import to_path
 from controller.gates import FRESH_S
 from controller.tables import AlertRow, JobRow, Monitor, Replica, RolloutRow
@@ -80,8 +81,11 @@ def _processes(session: Session, active: list[RolloutView], now: float, acting: 
     live = select(func.count()).select_from(Replica).where(Replica.expires_at > now)
     if active and not session.scalar(live):
         found.append(Need("critical", "No replica calls", "Nobody can load a candidate.", to_path("processes")))
-    if not acting:
+    if not acting and leases.held(session, now):
         found.append(Need("info", "Another controller acts", "This one shows what is in the database, and waits."))
+    elif not acting:
+        text = "None holds the lease: no rollout is carried on, and none is rolled back. The controllers' log says why."
+        found.append(Need("critical", "No controller acts", text, to_path("processes")))
     failed = select(Replica).where(Replica.expires_at > now, Replica.failed != {}).limit(5)
     if rows := list(session.scalars(failed)):
         text = "; ".join(f"{row.replica}: {next(iter(row.failed.values()), '')}" for row in rows)

@@ -9,6 +9,7 @@ from markupsafe import Markup
 from sqlalchemy import func, select
 from starlette.responses import Response
 
+from controller import leases
 from controller.console.attention import needs_of
 from controller.console.render import fragment, live, page, to_path
 from controller.console.visit import Visitor
@@ -61,6 +62,7 @@ def processes(request: Request, services: Used, visit: Visitor) -> Response:
     with services.db.read() as session:
         rows = select(Replica).order_by(Replica.pool, Replica.role, Replica.replica).limit(MOST_REPLICAS)
         context: dict[str, Any] = {
+            "acted": leases.held(session, now),
             "replicas": [(row, report_of(row), row.expires_at > now) for row in session.scalars(rows)],
             "monitors": [
                 (row, now - row.seen_at <= FRESH_S) for row in session.scalars(select(Monitor).order_by(Monitor.name))

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from controller import leases
 from controller.advance import promote_now, start
 from controller.api import create_app
 from controller.console.app import PAGES
@@ -119,3 +120,10 @@ def test_a_page_without_content_says_what_to_do_next(console: TestClient, servic
         answer = console.get(f"/console{path.format(**known)}")
         assert answer.status_code == 200, path
         assert words in text_of(answer), path
+
+
+def test_who_acts_is_told_and_that_nobody_does(console: TestClient, services: Services) -> None:
+    for words in ("No controller acts", "Another controller acts"):
+        for path in ("/", "/processes"):
+            assert words in text_of(console.get(f"/console{path}"))
+        leases.hold(services.db, "another", NOW)

@@ -245,3 +245,4 @@ def test_every_page_that_is_named_is_one_that_an_alert_names() -> None:
     named = {name for name in re.findall(r'"([a-z]+(?:-[a-z]+)+)"', source) if name not in {"candidate-1"}}
     assert named
     assert named <= pages(rules)
+    assert all((ROOT / "deploy" / "runbooks" / f"{name}.md").is_file() for name in named)
