@@ -45,7 +45,7 @@ class Installed:
 
     def all_folders(self) -> dict[str, Path]:
         """Those of the overlays, and the others that start pods."""
-        return {**self.folders, "retrain": KUBERNETES / "retrain"}
+        return {**self.folders, **{name: KUBERNETES / name for name in ("retrain", "restore")}}
 
     def versions(self, name: str) -> list[str]:
         """Kind, name and resource version of every object of an overlay."""

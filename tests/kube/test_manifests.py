@@ -14,7 +14,7 @@ from kubernetes.client.exceptions import ApiException
 from tests.kube.installed import RESTRICTED, Installed, install
 from tests.kube.overlays import OVERLAYS, pod_templates, rendered
 
-ALL = (*OVERLAYS, "retrain")
+ALL = (*OVERLAYS, "retrain", "restore")
 
 
 @pytest.fixture(scope="module")

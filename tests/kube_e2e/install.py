@@ -6,12 +6,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from tests.kube_e2e.cluster import NAMESPACE, REPOSITORY, Cluster, NotRun, until
 
-DEPLOYMENTS = ("serinus-controller", "serinus-operator", "serinus-monitor")
+OPERATOR = REPOSITORY / "controller" / "operator" / "__main__.py"
 OVERLAY = REPOSITORY / "deploy" / "kubernetes" / "overlays" / "dev"
 BUILD = REPOSITORY / "deploy" / "image" / "build"
 
@@ -31,17 +32,25 @@ def image(cluster: Cluster, folder: Path) -> str:
 def install(cluster: Cluster, folder: Path, name: str) -> None:
     """Apply the overlay twice; the second time nothing may change, and `kubectl diff` has nothing to tell."""
     new, _, tag = name.rpartition(":")
-    told = {
+    told: dict[str, Any] = {
         "resources": [os.path.relpath(OVERLAY, folder.resolve())],
         "images": [{"name": "serinus.local/serinus", "newName": new, "newTag": tag}],
     }
+    if OPERATOR.is_file():
+        told["components"] = [os.path.relpath(OVERLAY.parents[1] / "operator", folder.resolve())]
     (folder / "kustomization.yaml").write_text(yaml.safe_dump(told))
     for _ in range(2):
         cluster.kubectl("apply", "--server-side", "-k", str(folder))
     assert cluster.kubectl("diff", "--server-side", "-k", str(folder)) == ""
 
 
-def ready(cluster: Cluster, name: str, within_s: float = 180) -> None:
+def operator_ready(cluster: Cluster) -> None:
+    if not OPERATOR.is_file():
+        raise NotRun("this checkout has no operator, so neither pools nor models nor rollouts by kubectl apply")
+    ready(cluster, "serinus-operator")
+
+
+def ready(cluster: Cluster, name: str, within_s: float = 120) -> None:
     """Until all pods of this Deployment are ready. Raises AssertionError with what its pods say."""
     try:
         cluster.kubectl("rollout", "status", f"deployment/{name}", f"--timeout={within_s:g}s", timeout_s=within_s + 30)
@@ -71,7 +80,7 @@ def delete_pod(cluster: Cluster, selector: str) -> str:
     return name
 
 
-def replaced(cluster: Cluster, selector: str, gone: str, within_s: float = 180) -> None:
+def replaced(cluster: Cluster, selector: str, gone: str, within_s: float = 120) -> None:
     """Until another pod of this selector is ready and that one is gone."""
 
     def holds() -> bool:

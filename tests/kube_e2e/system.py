@@ -6,23 +6,25 @@ import base64
 import json
 import time
 
-from tests.kube_e2e.cluster import Cluster, until
-from tests.kube_e2e.install import delete_pod, ready, replaced, serinus
+from tests.kube_e2e.cluster import REPOSITORY, Cluster, until
+from tests.kube_e2e.install import delete_pod, operator_ready, ready, replaced, serinus
 from tests.kube_e2e.story import Story
 
 COMPONENT = "app.kubernetes.io/component={}"
-CONTAINERS = {"controller": "serinus-controller", "monitor": "serinus-monitor", "operator": "serinus-operator"}
 
 
 def system(story: Story, cluster: Cluster) -> None:
     """Come up, be asked, lose pods, exchange a token."""
     story.step("first tokens", lambda: _tokens(cluster), after=("install",))
-    for name, deployment in CONTAINERS.items():
-        story.step(f"{name} ready", lambda each=deployment: ready(cluster, each), after=("first tokens",))
+    for name in ("controller", "monitor"):
+        story.step(f"{name} ready", lambda each=name: ready(cluster, f"serinus-{each}"), after=("first tokens",))
+    story.step("operator ready", lambda: operator_ready(cluster), after=("first tokens",))
     story.step("kubectl serinus", lambda: _asked(cluster), after=("controller ready",))
     story.step("a token in no log", lambda: _silent(cluster), after=("controller ready",))
     story.step("read-only, not root", lambda: _locked(cluster), after=("controller ready",))
     story.step("controller deleted", lambda: _controller_gone(cluster), after=("kubectl serinus",))
+    story.step("monitor deleted", lambda: _monitor_gone(cluster), after=("monitor ready",))
+    story.step("a lost database restored", lambda: _restored(cluster), after=("controller deleted",))
 
 
 def _tokens(cluster: Cluster) -> None:
@@ -67,3 +69,32 @@ def _controller_gone(cluster: Cluster) -> None:
     selector = COMPONENT.format("controller")
     replaced(cluster, selector, delete_pod(cluster, selector))
     assert until("the controller", 60, known) == before
+
+
+def _monitor_gone(cluster: Cluster) -> None:
+    selector = COMPONENT.format("monitor")
+    replaced(cluster, selector, delete_pod(cluster, selector))
+
+
+def _restored(cluster: Cluster) -> None:
+    """A backup while it runs; then the database is lost; then it is put back as docs/kubernetes.md says."""
+    name, deployment = f"saved-{int(time.time())}", "deployment/serinus-controller"
+    serinus(cluster, "token", "create", name, "--role", "viewer")
+    cluster.kubectl("exec", deployment, "--", "rm", "-f", "/var/lib/serinus/backup.db")
+    cluster.kubectl("exec", deployment, "--", "python", "-m", "controller", "backup", "/var/lib/serinus/backup.db")
+    cluster.kubectl("exec", deployment, "--", "sh", "-c", "rm /var/lib/serinus/controller.db*")
+    cluster.kubectl("scale", deployment, "--replicas=0")
+    until("no controller", 60, lambda: not cluster.get("pods", "-l", COMPONENT.format("controller"))["items"])
+    cluster.kubectl("delete", "job", "serinus-restore", "--ignore-not-found")
+    cluster.kubectl("apply", "-f", "-", text=restore(cluster))
+    cluster.kubectl("wait", "--for=condition=Complete", "job/serinus-restore", "--timeout=120s")
+    cluster.kubectl("scale", deployment, "--replicas=1")
+    ready(cluster, "serinus-controller")
+    assert name in serinus(cluster, "token", "list", "--json")
+
+
+def restore(cluster: Cluster) -> str:
+    """The Job that puts a backup back, with the image that the controller has."""
+    spec = cluster.get("deployment", "serinus-controller")["spec"]["template"]["spec"]
+    told = cluster.kubectl("kustomize", str(REPOSITORY / "deploy" / "kubernetes" / "restore"))
+    return told.replace("serinus.local/serinus:dev", spec["containers"][0]["image"])
