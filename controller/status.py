@@ -30,12 +30,11 @@ MOST_ALERTS = 200
 
 def status_of(session: Session, now: float, *, acting: bool, you: Role) -> Status:
     """`now`: Unix seconds. `acting`, `you`: of the process that answers, and of who asks."""
-    models = list(session.scalars(select(Model).where(Model.deleted_at.is_(None)).order_by(Model.name)))
     lasting = select(AlertRow).where(AlertRow.active.is_not(None))
     alerts = session.scalars(lasting.order_by(AlertRow.raised_at.desc(), AlertRow.id.desc()).limit(MOST_ALERTS))
     return Status(
-        models=_models(session, models),
-        rollouts=_rollouts(session, {model.name: model for model in models}, now),
+        models=_models(session),
+        rollouts=_rollouts(session, now),
         replicas=_replicas(session, now),
         monitors=tuple(
             MonitorView(monitor=row.name, seen_at=row.seen_at, live=now - row.seen_at <= FRESH_S)
@@ -51,7 +50,9 @@ def status_of(session: Session, now: float, *, acting: bool, you: Role) -> Statu
     )
 
 
-def _models(session: Session, models: list[Model]) -> tuple[ModelLine, ...]:
+def _models(session: Session) -> tuple[ModelLine, ...]:
+    """Without their SLAs: to read a thousand of them would take longer than all the rest."""
+    columns = select(Model.name, Model.pool, Model.watermark_ms).where(Model.deleted_at.is_(None)).order_by(Model.name)
     aliases: dict[str, dict[str, int]] = {}
     for alias in session.scalars(select(Alias)):
         aliases.setdefault(alias.model, {})[alias.alias] = alias.version
@@ -60,22 +61,24 @@ def _models(session: Session, models: list[Model]) -> tuple[ModelLine, ...]:
     active = dict(session.execute(running).tuples().all())
     return tuple(
         ModelLine(
-            model=model.name,
-            pool=model.pool,
-            aliases=aliases.get(model.name, {}),
-            epoch=epochs.get(model.name),
-            rollout=active.get(model.name),
-            watermark_ms=model.watermark_ms,
+            model=name,
+            pool=pool,
+            aliases=aliases.get(name, {}),
+            epoch=epochs.get(name),
+            rollout=active.get(name),
+            watermark_ms=watermark_ms,
         )
-        for model in models
+        for name, pool, watermark_ms in session.execute(columns).tuples()
     )
 
 
-def _rollouts(session: Session, models: dict[str, Model], now: float) -> tuple[RolloutLine, ...]:
+def _rollouts(session: Session, now: float) -> tuple[RolloutLine, ...]:
     """Those that have not ended, queued ones as well, the oldest first."""
     order = RolloutRow.active_model.is_(None), RolloutRow.started_at, RolloutRow.id
     rows = list(session.scalars(select(RolloutRow).where(RolloutRow.phase.not_in(ENDS)).order_by(*order)))
-    shared = shared_facts(session, {models[row.model].pool for row in rows if row.model in models}, now)
+    alive = select(Model).where(Model.name.in_({row.model for row in rows}), Model.deleted_at.is_(None))
+    models = {model.name: model for model in session.scalars(alive)}
+    shared = shared_facts(session, {model.pool for model in models.values()}, now)
     lines = []
     for row in rows:
         if row.model not in models:

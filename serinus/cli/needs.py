@@ -30,6 +30,7 @@ def needs_of(said: Situation) -> list[Need]:
     """Approvals, holds, alerts, replicas that cannot load or are not there, silent monitors, models without a stable
     version."""
     return [
+        *_lease(said),
         *_approvals(said.rollouts),
         *_holds(said.rollouts),
         *_alerts(said),
@@ -48,6 +49,13 @@ def held_hours(rollout: RolloutNow, watermark_ms: int | None) -> float | None:
     if last.event_ms is not None and watermark_ms is not None:
         return max(0.0, (watermark_ms - last.event_ms) / 1000 / HOUR_S)
     return max(0.0, (time.time() - last.at) / HOUR_S)
+
+
+def _lease(said: Situation) -> Iterable[Need]:
+    """A controller that is too old to tell of its clock tells nothing of the lease either."""
+    if not said.acting and said.now and (said.lease_until is None or said.lease_until < said.now - 1):
+        text = "no controller carries the rollouts on: none holds the lease"
+        yield Need(what="nobody acts", text=text, do="serinus doctor; the controllers' log says why")
 
 
 def _approvals(rollouts: Iterable[RolloutNow]) -> Iterable[Need]:

@@ -111,6 +111,14 @@ def test_a_pool_where_nobody_answers_needs_someone(run: Run, server: Any) -> Non
     assert [each["what"] for each in found] == ["nobody answers", "no monitor"]
 
 
+def test_that_nobody_acts_comes_first(run: Run, troubled: Any, server: Any) -> None:
+    for lease, first in ((None, "nobody acts"), (90.0, "nobody acts"), (105.0, "serves nothing")):
+        told = {**STATUS, "rollouts": [], "replicas": [], "acting": False, "now": 100.0}
+        models = [{**MODEL, "aliases": {}}]
+        server.on("/v1/status", (200, {**told, "models": models, "monitors": [], "lease_until": lease}))
+        assert json.loads(run("status", "--json")[1])["needs_me"][0]["what"] == first
+
+
 def test_a_thousand_models_fit_a_screen_and_cost_one_question(run: Run, server: Any) -> None:
     names = [f"m{n:04}" for n in range(1_000)]
     many = {
