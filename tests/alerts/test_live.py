@@ -19,6 +19,7 @@ from deploy.observe import Observer
 from deploy.observe_settings import Times
 from examples.flights.replay import HOUR_MS, Hour, Replay
 from serinus.client import Client
+from serinus.grafana.boards import boards
 from serinus.home import Home
 from serinus.rollouts import ENDS, Phase
 from tests.alerts.rulebook import rules
@@ -37,8 +38,12 @@ EMPTY = {
     "serinus_monitor_errors_total": "no look failed",
     "serinus_requests_total": "no answer was an error",
     "serinus:request_errors:increase1h": "no answer was an error",
+    "serinus_jobs": "nobody asked for a job",
+    "serinus_monitor_late_labels_total": "no label came late",
+    "serinus_guard_labels_missing": "no guard waits for labels",
+    f'serinus_guard_interval_low{{model="{MODEL}", stream="canary"}}': "it never came to a canary",
 }
-"""Queries of which no data may come from a sound stack, and why."""
+"""Names and queries of which no data may come from a sound stack, and why."""
 
 
 def until(what: Callable[[], Any], why: str, within_s: float = WITHIN_S) -> Any:
@@ -163,7 +168,8 @@ def test_a_regression_pages_once_and_resolves(
 
 
 def queries_without_data(observer: Observer, running: Running) -> set[str]:
-    """What a rule looks at, each selector by itself, and what it records, where there is nothing and should be.
+    """What a rule or a panel looks at, each selector by itself, and what a rule records, where there is nothing and
+    should be.
 
     Requests go on meanwhile: a rate needs counters that rise between two scrapes."""
     bodies = (body for hour in hours(START_MS + 300 * HOUR_MS, 100) for body in hour.requests)
@@ -172,12 +178,14 @@ def queries_without_data(observer: Observer, running: Running) -> set[str]:
         {"Authorization": f"Bearer {running.replay_token}"},
     )
     asked: dict[str, str] = {}
-    for rule in rules():
-        for name, matchers in re.findall(r"\b(serinus[_:][a-z0-9_:]+|up)(\{[^}]*\})?", rule.expr):
+    shown = [target["expr"] for board in boards().values() for panel in board["panels"] for target in panel["targets"]]
+    for expr in (*(rule.expr for rule in rules()), *(each.replace("$model", MODEL) for each in shown)):
+        for name, matchers in re.findall(r"\b(serinus[_:][a-z0-9_:]+|up)(\{[^}]*\})?", expr):
             asked[name + matchers] = name
+    for rule in rules():
         if rule.record:
             asked[rule.record] = rule.record
-    wanted = {query for query, name in asked.items() if name not in EMPTY}
+    wanted = {query for query, name in asked.items() if name not in EMPTY and query not in EMPTY}
     left: set[str] = set(wanted)
 
     def all_there() -> bool:
