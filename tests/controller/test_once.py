@@ -172,9 +172,7 @@ def test_no_token_is_kept_in_an_answer(two: tuple[httpx.Client, httpx.Client], d
     assert made.json()["token"] not in str([vars(row) for row in rows])
 
 
-def test_no_link_to_the_console_is_kept_in_an_answer(
-    two: tuple[httpx.Client, httpx.Client], database_url: str
-) -> None:
+def test_no_link_to_the_console_is_kept_in_an_answer(two: tuple[httpx.Client, httpx.Client], database_url: str) -> None:
     made = two[0].post("/v1/console/login", headers={"idempotency-key": "k"})
     code = made.json()["path"].rpartition("/")[2]
     db = Database(database_url)
