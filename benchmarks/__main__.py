@@ -9,7 +9,10 @@ import sys
 import time
 from pathlib import Path
 
-SCRIPTS = ("serving", "heads", "batching", "precision", "shadow", "monitors", "profile", "controller", "rollback")
+SCRIPTS = (
+    *("serving", "heads", "batching", "precision", "shadow", "monitors", "profile", "controller", "rollback"),
+    "metrics",
+)
 QUICK = {"heads": ["--seconds", "2"], "shadow": ["--rounds", "3", "--seconds", "4"]}
 """What `--quick` means to the scripts that have no such option."""
 

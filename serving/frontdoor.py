@@ -74,7 +74,7 @@ class Door:
         self._canary = CanaryCaller(candidate, settings.candidate_deadline_s, settings.candidate_in_flight)
         self._batcher = Batcher(settings.micro_batch)
         self._shadows = ShadowQueue(shadow, self._marks, settings.shadow_queue, settings.shadow_rps)
-        self.tally = Tally()
+        self.tally = Tally(on=bool(settings.metrics_port))
         self._labels = LabelCalls(settings.log, self.name, self.applied, self._marks, self.tally)
         self._tasks: list[asyncio.Task[None]] = []
         self._answered = 0

@@ -31,7 +31,7 @@ class Scorer:
         process().cache.bound(settings.cache_bytes, settings.cache_ms)
         self._memory = MemoryBound(settings.candidate_memory_bytes)
         self.follower = Follower(role, self.name, settings)
-        self.tally = Tally()
+        self.tally = Tally(on=bool(settings.metrics_port))
         self._following = asyncio.create_task(self.follower.run())
         self._telling = asyncio.create_task(keep_leaving(settings, self.name, self._samples))
 

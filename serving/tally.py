@@ -34,19 +34,25 @@ class Timed:
 
 
 class Tally:
-    """Counts by family and labels, in the order in which `serinus.metrics` declares them."""
+    """Counts by family and labels, in the order in which `serinus.metrics` declares them.
 
-    def __init__(self) -> None:
+    `on`: whether anybody will ask; else nothing is counted."""
+
+    def __init__(self, *, on: bool = True) -> None:
+        self.on = on
         self.counts: dict[tuple[str, Labels], int] = {}
         self.times: dict[tuple[str, Labels], list[Timed]] = {}
         self._requests: dict[tuple[str, str], Timed] = {}
 
     def add(self, name: str, labels: Labels, count: int = 1) -> None:
-        key = (name, labels)
-        self.counts[key] = self.counts.get(key, 0) + count
+        if self.on:
+            key = (name, labels)
+            self.counts[key] = self.counts.get(key, 0) + count
 
     def answered(self, model: str, arm: str, took_ns: int, rows: int, outputs: Iterable[Output]) -> None:
         """One request that was answered, by these versions; where something stood in, by what."""
+        if not self.on:
+            return
         timed = self._requests.get((model, arm))
         if timed is None:
             timed = self._requests[model, arm] = Timed(FAST_BUCKETS_NS)
