@@ -22,8 +22,10 @@ from kubernetes.client.exceptions import ApiException
 
 __all__ = ["HASHES", "ROLES", "ensure_secrets", "main"]
 
-ROLES = ("admin", "operator", "monitor", "replica")
-"""Tokens that the controller knows, each named as its role, in Secret `serinus-ROLE-token`, key `token`."""
+ROLES = ("admin", "operator", "monitor", "replica", "viewer")
+"""Tokens that the controller knows, each named as its role, in Secret `serinus-ROLE-token`, key `token`.
+
+The viewer's is what Prometheus shows, to the monitor as well."""
 OTHERS: Mapping[str, tuple[str, str]] = {
     "replay": ("serinus-replay-token", "token"),
     "ray": ("serinus-ray-token", "auth_token"),

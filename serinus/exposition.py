@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import ipaddress
 import math
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -16,7 +17,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from serinus.errors import Unavailable
+from serinus.errors import BadInput, Unavailable
 from serinus.metrics import ALL, Declared
 
 __all__ = [
@@ -124,7 +125,10 @@ class Port:
     """`GET /metrics` on a port of its own, in a thread. `token_file`: what a scraper must show, read at each scrape."""
 
     def __init__(self, registry: CollectorRegistry, host: str, port: int, token_file: Path | None = None) -> None:
-        """Port 0: any. Raises Unavailable."""
+        """Port 0: any. Raises Unavailable; BadInput where other machines could ask without a token."""
+        if token_file is None and not _loopback(host):
+            advice = "set SERINUS_METRICS_TOKEN_FILE, or listen on 127.0.0.1"
+            raise BadInput(f"SERINUS_METRICS_HOST {host} is reachable from other machines, without a token", advice)
 
         class Handler(_Handler):
             shown, secret = registry, token_file
@@ -141,6 +145,13 @@ class Port:
     def close(self) -> None:
         self._server.shutdown()
         self._server.server_close()
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 class _Handler(BaseHTTPRequestHandler):

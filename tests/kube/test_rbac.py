@@ -16,7 +16,7 @@ Deed = tuple[str, str, str, str]
 WORDS = ("servingpools", "multitaskmodels", "rollouts")
 MADE = (("ray.io", "rayservices"), ("", "services"))
 FIRST = (
-    *(f"serinus-{role}-token" for role in ("admin", "operator", "monitor", "replica", "replay", "ray")),
+    *(f"serinus-{role}-token" for role in ("admin", "operator", "monitor", "replica", "viewer", "replay", "ray")),
     "serinus-controller-tokens",
 )
 
