@@ -108,13 +108,20 @@ class Shadow:
             return self._scorer.score(batch)
 
 
-def application(settings: Settings) -> Any:
-    """The application to `serve.run`, under `APPLICATION`."""
+def application(settings: Settings, *, spread: bool = False) -> Any:
+    """The application to `serve.run`, under `APPLICATION`. `spread`: each replica in a pod of its role."""
     candidate = serve.deployment(
-        Candidate, name="Candidate", max_ongoing_requests=4, max_queued_requests=4, **COMMON
+        Candidate, name="Candidate", max_ongoing_requests=4, max_queued_requests=4, **_common("candidate", spread)
     ).options(**options(settings, *settings.candidates))
-    shadow = serve.deployment(Shadow, name="Shadow", max_ongoing_requests=4 * settings.front_doors[1], **COMMON)
-    front = serve.deployment(FrontDoor, name="FrontDoor", max_ongoing_requests=256, **COMMON).options(
-        **options(settings, *settings.front_doors)
+    shadow = serve.deployment(
+        Shadow, name="Shadow", max_ongoing_requests=4 * settings.front_doors[1], **_common("shadow", spread)
     )
+    front = serve.deployment(
+        FrontDoor, name="FrontDoor", max_ongoing_requests=256, **_common("front_door", spread)
+    ).options(**options(settings, *settings.front_doors))
     return front.bind(settings, candidate.bind(settings), shadow.bind(settings))
+
+
+def _common(role: str, spread: bool) -> dict[str, Any]:
+    """Spread, a replica takes the one unit of its role's resource that Ray knows of in a pod: so one in each."""
+    return {**COMMON, "ray_actor_options": {"num_cpus": 0, "resources": {role: 1}}} if spread else COMMON
