@@ -1,1 +1,1 @@
-"""Kubernetes: resources become calls of the controller's API, and pools become Ray clusters."""
+"""Kubernetes: a pool as the manifests of a Ray cluster. Nothing applies them by itself yet."""

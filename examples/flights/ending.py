@@ -39,7 +39,7 @@ def finished(command: Sequence[str]) -> int:
     process = subprocess.Popen(command)
     try:
         while (code := process.poll()) is None:
-            time.sleep(0.05)  # a signal that another thread gets does not wake who waits for a process
+            time.sleep(0.05)  # wait() without an end was seen to miss Ctrl-C while a stack came up
         return code
     except BaseException:
         if process.poll() is None:
