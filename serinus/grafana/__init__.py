@@ -1,1 +1,3 @@
 """Dashboards as code, and their way into a Grafana. Needs the extra `grafana`; nothing else imports this."""
+
+__all__: list[str] = []
