@@ -6,7 +6,7 @@ import difflib
 import re
 import types
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, NamedTuple, TypeVar, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 
 from serinus.errors import BadInput, SerinusError
 
-__all__ = ["MAX_YAML_BYTES", "read_yaml"]
+__all__ = ["MAX_YAML_BYTES", "Document", "read_documents", "read_yaml"]
 
 MAX_YAML_BYTES = 1 << 20
 MOST_TOLD = 5
@@ -22,27 +22,52 @@ SHOWN = 60
 Checked = TypeVar("Checked", bound=BaseModel)
 
 
+class Document(NamedTuple):
+    """One document of a file: its nodes, which know their lines, and its value."""
+
+    root: yaml.Node | None
+    value: Any
+    source: str
+
+    @property
+    def place(self) -> str:
+        return _place(self.source, self.root)
+
+    def checked(self, kind: type[Checked], error: type[SerinusError] = BadInput) -> Checked:
+        """The document as `kind`. Raises `error`, each line of which says what was found where, and what expected."""
+        try:
+            return kind.model_validate(self.value)
+        except ValidationError as wrong:
+            raise error("\n".join(_told(kind, self.root, self.source, wrong.errors()))) from wrong
+
+
 def read_yaml(kind: type[Checked], text: str, source: str, error: type[SerinusError] = BadInput) -> Checked:
     """The document as `kind`. `source`: how the file is named in messages.
 
     Raises `error`, each line of which says file, line, column, field, what is wrong and what was expected."""
+    documents = read_documents(text, source, error)
+    if len(documents) > 1:
+        raise error(f"{documents[1].place}: another document begins here, expected one")
+    document = documents[0] if documents else Document(None, None, source)
+    return document.checked(kind, error)
+
+
+def read_documents(text: str, source: str, error: type[SerinusError] = BadInput) -> list[Document]:
+    """Every document of a text. Raises `error` with the place of what is no YAML, or there twice."""
     if len(text.encode()) > MAX_YAML_BYTES:
         raise error(f"{source} is larger than {MAX_YAML_BYTES} bytes")
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        if twice := next(_repeated(root, set()), None):
+        roots = list(yaml.compose_all(text, Loader=yaml.SafeLoader))
+        if twice := next((key for root in roots for key in _repeated(root, set())), None):
             raise error(f"{_place(source, twice)}: {twice.value} is there twice")
-        value = yaml.safe_load(text)
+        values = list(yaml.safe_load_all(text))
     except yaml.MarkedYAMLError as wrong:
         mark = wrong.problem_mark or wrong.context_mark
         where = f"{source}, line {mark.line + 1}, column {mark.column + 1}" if mark else source
         raise error(f"{where}: this is not YAML: {wrong.problem or wrong.context}") from wrong
     except (yaml.YAMLError, RecursionError, ValueError) as wrong:  # ValueError: a date that there is not
         raise error(f"{source}: this is not YAML: {wrong}") from wrong
-    try:
-        return kind.model_validate(value)
-    except ValidationError as wrong:
-        raise error("\n".join(_told(kind, root, source, wrong.errors()))) from wrong
+    return [Document(root, value, source) for root, value in zip(roots, values, strict=True)]
 
 
 def _told(kind: type[BaseModel], root: yaml.Node | None, source: str, found: Iterable[ErrorDetails]) -> list[str]:
