@@ -111,6 +111,7 @@ def _services(settings: Settings) -> Services:
         notify=settings.notify_file,
         looks_kept_s=settings.looks_days * 86_400,
         garbage_every_s=settings.garbage_every_s,
+        sources=settings.sources,
     )
     services.door.people = Buckets(settings.rate_per_s, max(settings.rate_burst, 1.0))
     return services

@@ -26,7 +26,7 @@ from controller.rows import active_rollout, as_rollout, lock_model, lock_rollout
 from controller.signatures import check_signed
 from controller.tables import Model, RolloutRow
 from controller.transitions import end
-from serinus.errors import AlreadyActive, BadInput, IllegalMove
+from serinus.errors import AlreadyActive, BadInput, IllegalMove, KeyReused
 from serinus.evidence import METHOD
 from serinus.plans import check_plan
 from serinus.rollouts import Phase, Plan
@@ -101,14 +101,18 @@ def start(
     now: float,
     queue: bool = False,
     skip_preflight: bool = False,
+    key: str | None = None,
     caller: str = "",
 ) -> Rollout:
     """Begin a rollout of `version` against stable; with `queue`, once those before it have ended.
 
-    `plan`: None means that of the SLA. `skip_preflight`: whatever the plan says of it.
+    `plan`: None means that of the SLA. `skip_preflight`: whatever the plan says of it. `key`: the rollout that was
+    begun by it is given instead, if there is one.
 
-    Raises NotFound, AlreadyActive, IllegalMove, InvalidPackage, BadInput."""
+    Raises NotFound, AlreadyActive, IllegalMove, InvalidPackage, BadInput, KeyReused."""
     model = lock_model(session, name)
+    if key is not None and (known := _begun_by(session, key, name, version)) is not None:
+        return known
     candidate = version_of(session, name, version)
     check_covers(model.sla, candidate.manifest)
     check_signed(session, model, candidate.digest)
@@ -139,6 +143,7 @@ def start(
         place=last_place(session, name, version),
     )
     values = {field.name: getattr(rollout, field.name) for field in fields(Rollout)}
+    values["key"] = key
     active = name if rollout.running else None
     session.add(RolloutRow(**values, active_model=active, sla=model.sla, method=METHOD, reason=why, actor=actor))
     if rollout.running:
@@ -153,6 +158,15 @@ def start(
     )
     wakes(session, f"facts:{name}")
     return rollout
+
+
+def _begun_by(session: Session, key: str, model: str, version: int) -> Rollout | None:
+    row = session.scalars(select(RolloutRow).where(RolloutRow.key == key)).one_or_none()
+    if row is None:
+        return None
+    if (row.model, row.candidate) != (model, version):
+        raise KeyReused(f"rollout {row.id}, of version {row.candidate} of {row.model}, was begun by the key {key}")
+    return as_rollout(row)
 
 
 def _taken(session: Session, name: str) -> AlreadyActive:

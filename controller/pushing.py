@@ -13,14 +13,16 @@ from controller.holds import confirm, hold
 from controller.registry import add_version, check_covers
 from controller.rows import lock_model, model_of
 from controller.services import Services
+from controller.shelf import fetch_package
 from controller.signatures import check_signatures, check_signed, keep_signatures
 from controller.store import Parcel
-from controller.words import Pushed
+from controller.words import FetchBody, Pushed
 from serinus.baseline import BASELINE, MAX_BASELINE_BYTES
 from serinus.diff import Measured, measured_of
+from serinus.errors import BadInput
 from serinus.signing import Signature
 
-__all__ = ["register", "register_tar"]
+__all__ = ["register", "register_tar", "register_uri"]
 
 
 def register_tar(services: Services, model: str, work: Path, signatures: Iterable[Signature], actor: str) -> Pushed:
@@ -29,6 +31,24 @@ def register_tar(services: Services, model: str, work: Path, signatures: Iterabl
         sla = model_of(session, model).sla
     parcel = services.store.examine(work, lambda manifest: check_covers(sla, manifest))
     return register(services, model, parcel, signatures, actor=actor)
+
+
+def register_uri(services: Services, model: str, work: Path, body: FetchBody, actor: str) -> Pushed:
+    """What lies at a URI. Raises BadInput where that is below none of the sources; else as `register_tar`."""
+    allowed = any(body.uri.startswith(source.rstrip("/") + "/") for source in services.sources)
+    if not allowed:
+        known = ", ".join(services.sources) or "none"
+        raise BadInput(
+            f"the package's URI is {body.uri!r}, below none of the places that the controller may read: {known}",
+            "set SERINUS_SOURCES of the controller, or push the package",
+        )
+    folder = work / "package"
+    folder.mkdir()
+    with services.db.read() as session:
+        sla = model_of(session, model).sla
+    fetch_package(body.uri, body.digest, folder)
+    parcel = services.store.examine_folder(folder, lambda manifest: check_covers(sla, manifest))
+    return register(services, model, parcel, (), actor=actor)
 
 
 def register(

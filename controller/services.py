@@ -35,7 +35,8 @@ class Services:
     """`clock`: wall time, Unix seconds. `notify`: the file of who is told of what. `pushes`: how many packages are
     inspected at once. `bell`: rung for the name of a pool when a route table of it has changed.
     `looks_kept_s`: how long looks are kept after the end of their rollout. `garbage_every_s`: seconds between
-    collections of garbage; 0: only when somebody asks."""
+    collections of garbage; 0: only when somebody asks.
+    `sources`: URIs below which packages may be fetched from."""
 
     db: Database
     store: PackageStore
@@ -43,6 +44,7 @@ class Services:
     notify: Path | None = None
     looks_kept_s: float = 365 * 86_400.0
     garbage_every_s: float = 3_600.0
+    sources: tuple[str, ...] = ()
     bell: Bell = field(default_factory=Bell)
     pushes: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(2))
     metrics: Metrics = field(init=False)

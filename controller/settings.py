@@ -19,7 +19,8 @@ class Settings:
 
     `notify_file`: who is told of what (YAML), or None. `looks_days`: for so long all looks of a rollout are kept after
     its end; those that decided something stay. `garbage_every_s`: 0: only when somebody
-    asks. `rate_per_s`, `rate_burst`: requests of one person's token; 0: all."""
+    asks. `rate_per_s`, `rate_burst`: requests of one person's token; 0: all.
+    `sources`: URIs of fsspec below which packages may be fetched from."""
 
     database_url: str
     host: str
@@ -32,13 +33,14 @@ class Settings:
     garbage_every_s: float = 3_600.0
     rate_per_s: float = 200.0
     rate_burst: float = 1000.0
+    sources: tuple[str, ...] = ()
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Settings:
         """Read SERINUS_HOME, SERINUS_DATABASE_URL or SERINUS_DATABASE_URL_FILE (a file that holds the URL, with
         its password), SERINUS_CONTROLLER_HOST, SERINUS_CONTROLLER_PORT, SERINUS_PACKAGES, SERINUS_INCOMING,
-        SERINUS_TOKENS_FILE, SERINUS_NOTIFY_FILE, SERINUS_LOOKS_DAYS, SERINUS_GARBAGE_EVERY_S, SERINUS_RATE_PER_S and
-        SERINUS_RATE_BURST.
+        SERINUS_TOKENS_FILE, SERINUS_NOTIFY_FILE, SERINUS_LOOKS_DAYS, SERINUS_GARBAGE_EVERY_S, SERINUS_RATE_PER_S,
+        SERINUS_RATE_BURST and SERINUS_SOURCES (several with a comma between them).
 
         Raises BadInput that names the variable."""
         home = Path(env.get("SERINUS_HOME", ".serinus")).absolute()
@@ -57,6 +59,7 @@ class Settings:
             garbage_every_s=_number("SERINUS_GARBAGE_EVERY_S", env, "3600", "seconds"),
             rate_per_s=_number("SERINUS_RATE_PER_S", env, "200", "requests"),
             rate_burst=_number("SERINUS_RATE_BURST", env, "1000", "requests"),
+            sources=tuple(part.strip() for part in env.get("SERINUS_SOURCES", "").split(",") if part.strip()),
             notify_file=Path(notify) if (notify := env.get("SERINUS_NOTIFY_FILE")) else None,
         )
 

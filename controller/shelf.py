@@ -12,12 +12,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
-from serinus.errors import InvalidPackage, NotFound, Unavailable
+from controller.unpack import MAX_BYTES
+from serinus.errors import InvalidPackage, NotFound, TooLarge, Unavailable
 from serinus.package import MANIFEST, digest_of, read_manifest
-from serinus.package_source import copy_file, manifest_at, source_of
+from serinus.package_source import copy_file, digest_at, manifest_at, source_of
 from serinus.routes import PackageRef
 
-__all__ = ["LocalShelf", "RemoteShelf", "Shelf", "shelf_at"]
+__all__ = ["LocalShelf", "RemoteShelf", "Shelf", "fetch_package", "shelf_at"]
 
 DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -145,16 +146,28 @@ def shelf_at(where: str | Path, aside: Path) -> Shelf:
     return LocalShelf(root, aside)
 
 
-def _fetch(uri: str, digest: str, folder: Path) -> None:
+def fetch_package(uri: str, digest: str | None, folder: Path) -> None:
+    """Copy a package into an empty folder, every file checked, no more of it than may be pushed.
+
+    `digest`: None: whatever lies there. Raises InvalidPackage, NotFound, TooLarge, Unavailable."""
     try:
-        source, manifest, raw = manifest_at(PackageRef(digest=digest, uri=uri))
+        source, manifest, raw = manifest_at(PackageRef(digest=digest or digest_at(uri), uri=uri))
+        if sum(entry.size_bytes for entry in manifest.files.values()) > MAX_BYTES:
+            raise TooLarge(f"the package at {uri} is larger than {MAX_BYTES} bytes")
         for name, entry in manifest.files.items():
             copy_file(source, name, entry, folder / name)
     except FileNotFoundError as error:
-        raise NotFound(f"the package {digest[:12]} is not in the store", "push it again") from error
+        raise NotFound(f"there is no package at {uri}", "name the folder that holds its manifest.json") from error
     except OSError as error:
-        raise Unavailable(f"the package {digest[:12]} cannot be read: {error}") from error
+        raise Unavailable(f"the package at {uri} cannot be read: {error}") from error
     (folder / MANIFEST).write_bytes(raw)
+
+
+def _fetch(uri: str, digest: str, folder: Path) -> None:
+    try:
+        fetch_package(uri, digest, folder)
+    except NotFound as error:
+        raise NotFound(f"the package {digest[:12]} is not in the store", "push it again") from error
 
 
 def _whole(folder: Path, digest: str) -> bool:

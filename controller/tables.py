@@ -122,7 +122,8 @@ class RolloutRow(Base):
     """`active_model`: the model's name while the rollout goes on, else null (also while it is queued); unique, so that
     there is but one. `place`: in the queue of its model, in rising order.
 
-    `sla`, `method`: the SLA, and the version of the formulas, when it began; it is judged by those to its end."""
+    `sla`, `method`: the SLA, and the version of the formulas, when it began; it is judged by those to its end.
+    `key`: of who began it, so that asking again begins nothing."""
 
     __tablename__ = "rollouts"
     __table_args__ = (
@@ -133,6 +134,7 @@ class RolloutRow(Base):
     id: Mapped[str] = mapped_column(primary_key=True)
     model: Mapped[str] = mapped_column(index=True)
     active_model: Mapped[str | None]
+    key: Mapped[str | None] = mapped_column(index=True, unique=True)
     candidate: Mapped[int]
     candidate_digest: Mapped[str]
     baseline: Mapped[int]

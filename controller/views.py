@@ -62,7 +62,7 @@ def health_view(session: Session, model: Model) -> HealthView:
 
 def rollout_view(session: Session, row: RolloutRow, now: float) -> RolloutView:
     rollout = as_rollout(row)
-    told = {"reason": row.reason, "actor": row.actor}
+    told = {"reason": row.reason, "actor": row.actor, "key": row.key}
     if not rollout.active:
         return rollout.view("").model_copy(update=told)
     facts = read_facts(session, model_of(session, row.model), rollout, now)

@@ -17,12 +17,14 @@ __all__ = [
     "AliasView",
     "CommandBody",
     "EvidencePage",
+    "FetchBody",
     "HealthView",
     "ModelBody",
     "ModelSaved",
     "ModelView",
     "PromoteBody",
     "Pushed",
+    "RolloutKey",
     "StartBody",
     "VersionView",
     "WeightsBody",
@@ -32,6 +34,7 @@ __all__ = [
 
 Reason = Annotated[str, Field(max_length=2000)]
 Actor = Annotated[str, Field(max_length=200)]
+RolloutKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{1,128}$")]
 
 
 class ModelBody(Word):
@@ -132,14 +135,24 @@ class StartBody(Word):
     rollouts before it have ended, instead of being refused. A version that was rolled back needs a `reason`.
 
     `skip_preflight`: meet users untried on the past, whatever the plan says. That needs an operator and a `reason`, and
-    so does a `plan` without the preflight that the SLA's has."""
+    so does a `plan` without the preflight that the SLA's has. `key`: who asks again with it gets the rollout that it
+    began, whatever became of that, however long ago."""
 
     version: Annotated[int, Field(ge=1)]
     plan: Plan | None = None
     queue: bool = False
     skip_preflight: bool = False
+    key: RolloutKey | None = None
     reason: Reason = ""
     actor: Actor = ""
+
+
+class FetchBody(Word):
+    """`uri`: folder of the package, by fsspec, below one of the controller's SERINUS_SOURCES. `digest`: what its
+    manifest must have; None: whatever lies there."""
+
+    uri: Annotated[str, Field(min_length=1, max_length=1_000)]
+    digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
 
 
 class CommandBody(Word):

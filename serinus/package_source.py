@@ -16,7 +16,7 @@ from serinus.errors import InvalidPackage
 from serinus.package import MANIFEST, MAX_FILES, MAX_MANIFEST_BYTES, FileEntry, Manifest, parse_manifest
 from serinus.routes import PackageRef
 
-__all__ = ["SCHEMES", "Source", "copy_file", "manifest_at", "source_of"]
+__all__ = ["SCHEMES", "Source", "copy_file", "digest_at", "manifest_at", "source_of"]
 
 SCHEMES = ("file", "memory", "s3", "gs", "az", "abfs")
 """Of fsspec's file systems, those that only read what they are asked for: no archives, chains or caches."""
@@ -47,16 +47,26 @@ def source_of(uri: str) -> Source:
 def manifest_at(ref: PackageRef) -> tuple[Source, Manifest, bytes]:
     """Where the package is, its manifest, and the manifest's bytes. Raises InvalidPackage, OSError."""
     source = source_of(ref.uri)
-    with _open(source, MANIFEST) as file:
-        raw: bytes = file.read(MAX_MANIFEST_BYTES + 1)
-    if len(raw) > MAX_MANIFEST_BYTES:
-        raise InvalidPackage(f"{MANIFEST} is larger than {MAX_MANIFEST_BYTES} bytes")
+    raw = _manifest_bytes(source)
     if (digest := hashlib.sha256(raw).hexdigest()) != ref.digest:
         raise InvalidPackage(f"the package at {ref.uri} has digest {digest[:12]}, expected {ref.digest[:12]}")
     manifest = parse_manifest(raw)
     if len(manifest.files) > MAX_FILES:
         raise InvalidPackage(f"the package has more than {MAX_FILES} files")
     return source, manifest, raw
+
+
+def digest_at(uri: str) -> str:
+    """The digest of whatever package lies at a URI. Raises InvalidPackage, OSError."""
+    return hashlib.sha256(_manifest_bytes(source_of(uri))).hexdigest()
+
+
+def _manifest_bytes(source: Source) -> bytes:
+    with _open(source, MANIFEST) as file:
+        raw: bytes = file.read(MAX_MANIFEST_BYTES + 1)
+    if len(raw) > MAX_MANIFEST_BYTES:
+        raise InvalidPackage(f"{MANIFEST} is larger than {MAX_MANIFEST_BYTES} bytes")
+    return raw
 
 
 def copy_file(source: Source, name: str, entry: FileEntry, target: Path) -> None:

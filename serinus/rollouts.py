@@ -152,7 +152,7 @@ class RolloutView(Word):
 
     `waiting_for`: what the next transition waits for, in words. `allowed`: the commands that are possible now.
     `queued_behind`: ids of the rollouts that go before it. `next_step`: None after the last one. `dry_run`: what
-    would have been done, were it not a rehearsal."""
+    would have been done, were it not a rehearsal. `key`: by which it was begun, if by any."""
 
     id: str
     model: str
@@ -176,3 +176,4 @@ class RolloutView(Word):
     promoted: bool = False
     reason: str = ""
     actor: str = ""
+    key: str | None = None

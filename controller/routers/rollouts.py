@@ -17,7 +17,7 @@ from controller.series import MOST_GUARDS, MOST_POINTS, read_series
 from controller.services import Engineering, Used, Viewing
 from controller.tables import EvidenceRow, RolloutRow
 from controller.views import rollout_view
-from controller.words import CommandBody, EvidencePage, StartBody
+from controller.words import CommandBody, EvidencePage, RolloutKey, StartBody
 from serinus.errors import NotFound
 from serinus.evidence import Evidence
 from serinus.rollouts import ENDS, RolloutView
@@ -32,7 +32,9 @@ router = APIRouter(prefix="/v1", tags=["rollouts"])
 
 @router.post("/models/{model}/rollouts", status_code=201)
 def begin(model: Name, body: StartBody, services: Used, caller: Engineering) -> RolloutView:
-    """Roll out a version against the stable one. One rollout of a model goes on at a time; `queue` waits for it."""
+    """Roll out a version against the stable one. One rollout of a model goes on at a time; `queue` waits for it.
+
+    With a `key` that began one before, it is that one."""
     now, who = services.clock(), body.actor or caller.name
     with services.db.write() as session:
         check_untried(caller, body, model_of(session, model).sla.rollout)
@@ -46,6 +48,7 @@ def begin(model: Name, body: StartBody, services: Used, caller: Engineering) -> 
             now=now,
             queue=body.queue,
             skip_preflight=body.skip_preflight,
+            key=body.key,
             caller=caller.name,
         )
         return rollout_view(session, rollout_row(session, rollout.id), now)
@@ -53,10 +56,19 @@ def begin(model: Name, body: StartBody, services: Used, caller: Engineering) -> 
 
 @router.get("/rollouts")
 def list_rollouts(
-    services: Used, _caller: Viewing, paged: Paged, model: Name | None = None, active: bool | None = None
+    services: Used,
+    _caller: Viewing,
+    paged: Paged,
+    model: Name | None = None,
+    active: bool | None = None,
+    key: RolloutKey | None = None,
 ) -> Page[RolloutView]:
-    """Rollouts, of one model or of all, the newest first. `active`: those that have not ended, queued ones as well."""
+    """Rollouts, of one model or of all, the newest first. `active`: those that have not ended, queued ones as well.
+
+    `key`: the one that was begun by it."""
     query = select(RolloutRow)
+    if key is not None:
+        query = query.where(RolloutRow.key == key)
     if model is not None:
         query = query.where(RolloutRow.model == model)
     if active is not None:

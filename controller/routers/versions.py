@@ -14,7 +14,7 @@ from controller.cards import card_of, card_row, card_tag, compare, edit_card, lo
 from controller.deletion import delete_version
 from controller.etags import IfMatch, require, tell
 from controller.paging import Key, Page, Paged, page_of
-from controller.pushing import register_tar
+from controller.pushing import register_tar, register_uri
 from controller.receiving import TAR_BODY, SignatureHeaders, receive, signatures_in
 from controller.registry import version_of
 from controller.registry_words import CardBody, CardView
@@ -23,7 +23,7 @@ from controller.services import Admin, Engineering, Services, Used, Viewing
 from controller.signatures import keep_signatures
 from controller.tables import Version
 from controller.unpack import MAX_BYTES
-from controller.words import Pushed, Reason, VersionView
+from controller.words import FetchBody, Pushed, Reason, VersionView
 from serinus.diff import VersionDiff
 from serinus.signing import Signature
 from serinus.tasks import Name
@@ -34,6 +34,7 @@ router = APIRouter(prefix="/v1/models", tags=["versions"])
 SPARE_BYTES = 1 << 20
 """For the headers of a tar whose files are as large as they may be."""
 Number = Annotated[int, Path(ge=1, lt=2**63)]
+Digest = Annotated[str, Query(pattern=r"^[0-9a-f]{64}$")]
 Which = Annotated[int, Query(ge=1, lt=2**63)]
 
 
@@ -53,12 +54,24 @@ async def push(
         )
 
 
+@router.post("/{model}/versions/fetch", status_code=201)
+async def fetch(model: Name, body: FetchBody, services: Used, caller: Engineering) -> Pushed:
+    """Register the package that lies at a URI, below one of the controller's sources; as if it was pushed."""
+    await to_thread.run_sync(_must_exist, services, model)
+    with services.store.workspace() as work:
+        return await to_thread.run_sync(register_uri, services, model, work, body, caller.name, limiter=services.pushes)
+
+
 @router.get("/{model}/versions")
-def list_versions(model: Name, services: Used, _caller: Viewing, paged: Paged) -> Page[VersionView]:
-    """Versions of a model, the oldest first."""
+def list_versions(
+    model: Name, services: Used, _caller: Viewing, paged: Paged, digest: Digest | None = None
+) -> Page[VersionView]:
+    """Versions of a model, the oldest first. `digest`: the one with this package."""
     with services.db.read() as session:
         model_of(session, model)
         query = select(Version).where(Version.model == model, Version.deleted_at.is_(None))
+        if digest is not None:
+            query = query.where(Version.digest == digest)
         return page_of(session, query, [Key(Version.number)], paged, _line)
 
 

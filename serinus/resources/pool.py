@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from serinus.resources.metadata import Resource
 from serinus.tasks import Word
 
-__all__ = ["PoolSpec", "ServingPool"]
+__all__ = ["Entrance", "HaProxy", "Log", "Pods", "PoolSpec", "Ray", "Redis", "ServingPool", "Size", "Sizes"]
 
 SecretName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")]
 Quantity = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$", max_length=20)]

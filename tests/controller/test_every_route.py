@@ -89,6 +89,7 @@ POST /v1/models/{model}/bundles
 POST /v1/models/{model}/rollouts
 POST /v1/models/{model}/uploads
 POST /v1/models/{model}/versions
+POST /v1/models/{model}/versions/fetch
 PATCH /v1/models/{model}/versions/{number}
 GET /v1/models/{model}/versions/{number}/bundle
 GET /v1/models/{model}/versions/{number}/imported

@@ -39,6 +39,7 @@ LEAVES = {
     "POST /v1/models/{model}/promote": "version.promote",
     "POST /v1/models/{model}/rollouts": "rollout.start",
     "POST /v1/models/{model}/versions": "version.push",
+    "POST /v1/models/{model}/versions/fetch": "version.push",
     "PATCH /v1/models/{model}/versions/{number}": "version.edit",
     "DELETE /v1/models/{model}/versions/{number}": "version.delete",
     "POST /v1/models/{model}/versions/{number}/signatures": "version.sign",
@@ -103,10 +104,13 @@ def tar(tmp_path: Path, build: Callable[..., Path], tar_of: Callable[[Path], byt
     return lambda note: tar_of(build(tmp_path / note, "click", note=note))
 
 
-def registry(story: Story, tar: Callable[[str], bytes], tmp_path: Path) -> None:
+def registry(story: Story, tar: Callable[[str], bytes], build: Callable[..., Path], tmp_path: Path) -> None:
     story.call("PUT /v1/models/{model}", "/v1/models/ads", json={"sla": SLA})
     digest = story.push(tar("a"))["digest"]
     story.push(tar("b"))
+    elsewhere = {"uri": build(tmp_path / "elsewhere", "click", note="d").as_uri()}
+    story.services.sources = (tmp_path.as_uri(),)
+    story.call("POST /v1/models/{model}/versions/fetch", "/v1/models/ads/versions/fetch", json=elsewhere)
     version = "/v1/models/ads/versions/1"
     story.call("PATCH /v1/models/{model}/versions/{number}", version, json={"notes": "good"})
     public = new_key(tmp_path / "key")
@@ -125,7 +129,7 @@ def registry(story: Story, tar: Callable[[str], bytes], tmp_path: Path) -> None:
     upload = f"/v1/uploads/{begun['id']}"
     story.call("PATCH /v1/uploads/{upload}", upload, content=content, headers={"upload-offset": "0"})
     story.call("POST /v1/uploads/{upload}/finish", f"{upload}/finish")
-    story.call("DELETE /v1/models/{model}/versions/{number}", "/v1/models/ads/versions/3")
+    story.call("DELETE /v1/models/{model}/versions/{number}", "/v1/models/ads/versions/4")
     story.services.clock = lambda: 1_700_000_000.0 + 30 * 86_400  # nobody pushes it any more
     story.call("POST /v1/garbage", "/v1/garbage", json={"dry_run": False})
 
@@ -153,11 +157,13 @@ def access(story: Story) -> None:
     story.call("POST /v1/console/login", "/v1/console/login")
 
 
-def test_every_write_is_in_the_audit_log(story: Story, tar: Callable[[str], bytes], tmp_path: Path) -> None:
+def test_every_write_is_in_the_audit_log(
+    story: Story, tar: Callable[[str], bytes], build: Callable[..., Path], tmp_path: Path
+) -> None:
     paths: dict[str, dict[str, Any]] = story.api.get("/openapi.json").json()["paths"]
     known = {f"{method.upper()} {path}" for path, methods in paths.items() for method in methods}
     assert {each for each in known if not each.startswith("GET ")} == LEAVES.keys() | LEAVES_NOTHING
-    registry(story, tar, tmp_path)
+    registry(story, tar, build, tmp_path)
     operations(story)
     access(story)
     reading = "GET /v1/models/{model}/versions/{number}/bundle"

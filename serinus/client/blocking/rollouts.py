@@ -30,12 +30,17 @@ class Rollouts(Models):
         *,
         queue: bool = False,
         skip_preflight: bool = False,
+        key: str | None = None,
     ) -> RolloutView:
         """Give a version shadow and canary traffic. `plan`: None means that of the SLA.
 
         `queue`: wait behind the active rollout of the model, which is else an error. `reason`: needed for a version
-        that was rolled back before, and for `skip_preflight`, which only operators may."""
+        that was rolled back before, and for `skip_preflight`, which only operators may.
+
+        `key`: the rollout that was begun by it, if there is one, is given instead of another."""
         body: dict[str, Any] = {"version": version, "reason": reason, "actor": who()}
+        if key is not None:
+            body["key"] = key
         if plan is not None:
             body["plan"] = plan.model_dump(mode="json")
         if queue:
@@ -45,10 +50,15 @@ class Rollouts(Models):
         return known(RolloutView, self.api.write("POST", f"/v1/models/{model}/rollouts", body))
 
     def rollouts(
-        self, model: str | None = None, active: bool | None = None, limit: int | None = None
+        self,
+        model: str | None = None,
+        active: bool | None = None,
+        limit: int | None = None,
+        *,
+        key: str | None = None,
     ) -> list[RolloutView]:
-        """The newest, the newest first."""
-        found = self.api.page("/v1/rollouts", model=model, active=active, limit=limit)
+        """The newest, the newest first. `key`: the one that was begun by it."""
+        found = self.api.page("/v1/rollouts", model=model, active=active, limit=limit, key=key)
         return [known(RolloutView, each) for each in found]
 
     def rollout_pages(self, model: str | None = None, active: bool | None = None) -> Iterator[RolloutView]:

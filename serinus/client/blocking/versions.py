@@ -54,8 +54,16 @@ class Versions(Uploads):
         )
         return VersionView.model_validate(answer)
 
-    def versions(self, model: str) -> list[VersionView]:
-        return [VersionView.model_validate(each) for each in self.api.pages(f"/v1/models/{model}/versions")]
+    def fetch(self, model: str, uri: str, digest: str | None = None) -> VersionView:
+        """Let the controller register the package that lies at a URI. `digest`: what it must have; None: anything."""
+        body = {"uri": uri} if digest is None else {"uri": uri, "digest": digest}
+        answer = self.api.write("POST", f"/v1/models/{model}/versions/fetch", body, timeout=TRANSFER_S)
+        return VersionView.model_validate(answer)
+
+    def versions(self, model: str, digest: str | None = None) -> list[VersionView]:
+        """The oldest first. `digest`: the one with this package."""
+        found = self.api.pages(f"/v1/models/{model}/versions", digest=digest)
+        return [VersionView.model_validate(each) for each in found]
 
     def version(self, model: str, version: int) -> VersionCard:
         """All that is known of a version."""
