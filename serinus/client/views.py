@@ -66,6 +66,7 @@ class ModelView(View):
     sla: Sla | None = None
     rollout: str | None = None
     watermark_ms: int | None = None
+    signed_by: tuple[str, ...] = ()
     etag: str = ""
     """To give to the write that is to change just this (`if_match`)."""
 

@@ -41,9 +41,12 @@ class Models(Base):
         found, etag = await self.api.read_tagged(f"/v1/models/{model}")
         return ModelView.model_validate({**found, "etag": etag})
 
-    async def model_delete(self, model: str, reason: str = "", if_match: str | None = None) -> None:
-        """Delete a model and its versions. Refused while it serves."""
-        await self.api.write("DELETE", f"/v1/models/{model}", params=_given(reason=reason), if_match=if_match)
+    async def model_delete(
+        self, model: str, reason: str = "", if_match: str | None = None, *, retire: bool = False
+    ) -> None:
+        """Delete a model and its versions. Refused while it serves, unless it is to `retire`: replicas drop it."""
+        asked = _given(reason=reason, retire="true" if retire else "")
+        await self.api.write("DELETE", f"/v1/models/{model}", params=asked, if_match=if_match)
 
     async def health(self, model: str) -> HealthView:
         """The alerts of its stable version, of its inputs and of its logs: those that last come first."""
