@@ -1,1 +1,1 @@
-"""Kubernetes: a pool as the manifests of a Ray cluster. Nothing applies them by itself yet."""
+"""Kubernetes: resources of a namespace, brought about through the controller's API; and pools as Ray clusters."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from serinus.client.aio.client import AsyncClient
 from serinus.client.views import ModelView
 from serinus.errors import NotFound
-from serinus.resources.metadata import RETIRE
+from serinus.resources.metadata import RETIRE, Metadata
 from serinus.resources.model import MultiTaskModel
 from serinus.resources.outcome import Outcome, Told, condition
 from serinus.resources.versions import version_from
@@ -60,13 +60,13 @@ async def look_at_model(client: AsyncClient, model: MultiTaskModel, told: tuple[
     return Outcome(status, conditions, told)
 
 
-async def delete_model(client: AsyncClient, model: MultiTaskModel) -> Outcome:
+async def delete_model(client: AsyncClient, metadata: Metadata) -> Outcome:
     """Delete it in the controller. One that serves only by the annotation that says so. Raises SerinusError."""
-    name = model.metadata.name
+    name = metadata.name
     view = await _known(client, name)
     if view is None:
         return Outcome({}, (), gone=True)
-    stable, retire = view.aliases.get("stable"), model.metadata.annotations.get(RETIRE) == "true"
+    stable, retire = view.aliases.get("stable"), metadata.annotations.get(RETIRE) == "true"
     if stable is not None and not retire:
         text = f"version {stable} of {name} serves; to delete it all the same annotate it: {RETIRE}=true"
         kept = (condition("Ready", True, "Serves", text), condition("Degraded", True, "DeletionRefused", text))

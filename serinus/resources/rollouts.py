@@ -42,7 +42,7 @@ async def apply_rollout(client: AsyncClient, rollout: Rollout) -> Outcome:
     if status.get("phase") == REFUSED:
         return Outcome(status, ())
     told: tuple[Told, ...] = ()
-    view = await _begun(client, rollout)
+    view = await _begun(client, key_of(rollout))
     if view is None and status.get("id"):
         return _lost(status)
     if view is None:
@@ -56,9 +56,9 @@ async def apply_rollout(client: AsyncClient, rollout: Rollout) -> Outcome:
     return Outcome(await _status(client, view), _conditions(view), told + news, settled=view.phase in ENDS)
 
 
-async def delete_rollout(client: AsyncClient, rollout: Rollout) -> Outcome:
+async def delete_rollout(client: AsyncClient, key: str) -> Outcome:
     """End it, if it goes on: its baseline serves everybody again. Raises SerinusError."""
-    view = await _begun(client, rollout)
+    view = await _begun(client, key)
     if view is None or view.phase in ENDS:
         return Outcome({}, (), gone=True)
     try:
@@ -70,8 +70,8 @@ async def delete_rollout(client: AsyncClient, rollout: Rollout) -> Outcome:
     return Outcome({}, (), (Told("Aborted", f"rollout {view.id} is {view.phase}"),), gone=True)
 
 
-async def _begun(client: AsyncClient, rollout: Rollout) -> RolloutView | None:
-    found = await client.rollouts(key=key_of(rollout), limit=1)
+async def _begun(client: AsyncClient, key: str) -> RolloutView | None:
+    found = await client.rollouts(key=key, limit=1)
     return found[0] if found else None
 
 

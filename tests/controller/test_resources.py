@@ -215,18 +215,18 @@ def test_what_a_lost_database_knew_is_not_begun_again(ask: Any, packages: list[P
 
 def test_deleting(ask: Any, packages: list[Path]) -> None:
     model, rollout = model_of(packages[0]), rollout_of(packages[1])
-    assert ask(lambda client: delete_rollout(client, rollout)).gone
-    assert ask(lambda client: delete_model(client, model)).gone
+    assert ask(lambda client: delete_rollout(client, key_of(rollout))).gone
+    assert ask(lambda client: delete_model(client, model.metadata)).gone
     ask(lambda client: apply_model(client, model))
     begun = ask(lambda client: apply_rollout(client, rollout))
-    kept = ask(lambda client: delete_model(client, model))
+    kept = ask(lambda client: delete_model(client, model.metadata))
     assert (kept.gone, reasons(kept)) == (False, ["DeletionRefused"])
-    ended = ask(lambda client: delete_rollout(client, rollout))
+    ended = ask(lambda client: delete_rollout(client, key_of(rollout)))
     assert (ended.gone, reasons(ended)) == (True, ["Aborted"])
     assert ask(lambda client: client.rollout(begun.status["id"])).phase is Phase.ABORTED
-    assert ask(lambda client: delete_rollout(client, rollout)).told == ()
+    assert ask(lambda client: delete_rollout(client, key_of(rollout))).told == ()
     retired = model_of(packages[0], annotations={"serinus.dev/retire": "true"})
-    assert ask(lambda client: delete_model(client, retired)).gone
+    assert ask(lambda client: delete_model(client, retired.metadata)).gone
     with pytest.raises(NotFound):
         ask(lambda client: client.model("ads"))
 

@@ -1,0 +1,126 @@
+"""A ServingPool, brought about: its RayService and its Service, and how they are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from controller.operator.cluster import Cluster, Key
+from controller.operator.pool import Pool, Redis, Size
+from controller.operator.rayservice import objects
+from serinus.client.aio.client import AsyncClient
+from serinus.resources.metadata import RETIRE, Metadata
+from serinus.resources.outcome import Outcome, Told, condition
+from serinus.resources.pool import PoolSpec, ServingPool
+from serinus.resources.pool import Size as SizeWord
+
+__all__ = ["apply_pool", "delete_pool", "pool_of"]
+
+
+def pool_of(resource: ServingPool, namespace: str, api: str) -> Pool:
+    """What the resource asks for, in the words of pods. `api`: URL of the controller, where it names none."""
+    spec: PoolSpec = resource.spec
+    redis = spec.ray.redis
+    return Pool(
+        name=resource.metadata.name,
+        namespace=namespace,
+        image=spec.image,
+        api=spec.api or api,
+        log_claim=spec.log.claim,
+        front_doors=(spec.front_doors.min, spec.front_doors.max),
+        candidates=(spec.candidates.min, spec.candidates.max),
+        settings=spec.settings,
+        grpc=spec.grpc,
+        front_door=_size(spec.resources.front_door),
+        candidate=_size(spec.resources.candidate),
+        shadow=_size(spec.resources.shadow),
+        head=_size(spec.resources.head),
+        ray_secret=spec.ray.token_secret,
+        token_secret=spec.token_secret,
+        redis=None if redis is None else Redis(redis.address, redis.password_secret),
+        max_connections=spec.haproxy.max_connections,
+        service_type=spec.service.type,
+        node_port=spec.service.node_port,
+    )
+
+
+async def apply_pool(cluster: Cluster, resource: ServingPool, api: str) -> Outcome:
+    """Apply its objects, each owned by it. Raises ApiException."""
+    pool = pool_of(resource, cluster.namespace, api)
+    key = Key("RayService", pool.name)
+    before = await cluster.get(key)
+    for each in objects(pool):
+        each["metadata"]["ownerReferences"] = [_owner(resource)]
+        await cluster.apply(each)
+    now = await cluster.get(key) or {}
+    return _outcome(resource, pool, before, now)
+
+
+async def delete_pool(client: AsyncClient, metadata: Metadata) -> Outcome:
+    """Let it go, unless models serve in it: what it owns goes with it. Raises SerinusError."""
+    pool, retire = metadata.name, metadata.annotations.get(RETIRE) == "true"
+    models = [each.model for each in await client.models() if each.pool == pool and "stable" in each.aliases]
+    if not models or retire:
+        return Outcome({}, (), gone=True)
+    more = f" and {len(models) - 5} more" if len(models) > 5 else ""
+    text = f"{', '.join(models[:5])}{more} serve in pool {pool}; to delete it all the same annotate it: {RETIRE}=true"
+    conditions = (condition("Degraded", True, "DeletionRefused", text),)
+    return Outcome({}, conditions, (Told("DeletionRefused", text, "Warning"),), settled=False)
+
+
+def _size(word: SizeWord) -> Size:
+    return Size(word.cpu, word.memory)
+
+
+def _owner(resource: ServingPool) -> dict[str, Any]:
+    return {
+        "apiVersion": resource.apiVersion,
+        "kind": resource.kind,
+        "name": resource.metadata.name,
+        "uid": resource.metadata.uid,
+        "controller": True,
+        "blockOwnerDeletion": False,
+    }
+
+
+def _outcome(resource: ServingPool, pool: Pool, before: dict[str, Any] | None, now: dict[str, Any]) -> Outcome:
+    told = list[Told]()
+    if before is None:
+        told.append(Told("Created", f"RayService {pool.name}"))
+    elif _generation(before) != _generation(now):
+        told.append(Told("Changed", f"RayService {pool.name}: KubeRay moves to a new Ray cluster where it must"))
+    status = now.get("status") or {}
+    states = {each["type"]: each for each in status.get("conditions") or ()}
+    ray, upgrading = states.get("Ready", {}), states.get("UpgradeInProgress", {}).get("status") == "True"
+    ready = ray.get("status") == "True"
+    was_ready = any(
+        c.get("type") == "Ready" and c.get("status") == "True" for c in resource.status.get("conditions", ())
+    )
+    if ready and not was_ready:
+        told.append(Told("Ready", f"{pool.name} answers"))
+    cluster = (status.get("activeServiceStatus") or {}).get("rayClusterStatus") or {}
+    wanted = cluster.get("desiredWorkerReplicas")
+    trouble = _trouble(status)
+    fields = {
+        "endpoint": f"http://{pool.name}-serinus.{pool.namespace}:8000",
+        "ready": None if wanted is None else f"{cluster.get('readyWorkerReplicas', 0)}/{wanted}",
+        "service_status": status.get("serviceStatus") or None,
+    }
+    conditions = (
+        condition("Ready", ready, "Serves" if ready else "Starts", str(ray.get("message", ""))),
+        condition("Progressing", upgrading or not ready, "Moves" if upgrading else "Settled" if ready else "Starts"),
+        condition("Degraded", bool(trouble), "Application" if trouble else "Well", trouble),
+    )
+    return Outcome(fields, conditions, tuple(told), settled=ready and not upgrading)
+
+
+def _trouble(status: dict[str, Any]) -> str:
+    """What Ray Serve says of an application that does not come up."""
+    for side in ("activeServiceStatus", "pendingServiceStatus"):
+        for name, app in ((status.get(side) or {}).get("applicationStatuses") or {}).items():
+            if app.get("status") in ("DEPLOY_FAILED", "UNHEALTHY"):
+                return f"application {name} is {app['status']}: {app.get('message', '')}"
+    return ""
+
+
+def _generation(body: dict[str, Any]) -> int:
+    return int(body.get("metadata", {}).get("generation", 0))
