@@ -104,7 +104,7 @@ async def _work(todo: Todo[Key], lease: Lease, reconciler: Reconciler, began: di
 async def _until(stop: asyncio.Event, parts: Sequence[Coroutine[None, None, None]]) -> None:
     """Run the parts until `stop`; one that ends by itself ends all, with its error."""
     tasks = [asyncio.ensure_future(part) for part in parts]
-    stopped = asyncio.ensure_future(stop.wait())
+    stopped = asyncio.create_task(_wait(stop))
     try:
         await asyncio.wait([*tasks, stopped], return_when=asyncio.FIRST_COMPLETED)
         for task in tasks:
@@ -114,6 +114,10 @@ async def _until(stop: asyncio.Event, parts: Sequence[Coroutine[None, None, None
         for task in (*tasks, stopped):
             task.cancel()
         await asyncio.gather(*tasks, stopped, return_exceptions=True)
+
+
+async def _wait(stop: asyncio.Event) -> None:
+    await stop.wait()
 
 
 def _connected() -> client.ApiClient:
