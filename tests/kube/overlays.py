@@ -29,19 +29,10 @@ def rendered(binary: Path, folder: Path) -> list[dict[str, Any]]:
     return [each for each in yaml.safe_load_all(done.stdout) if each]
 
 
-OPERATORS = {"dev": ("operator",), "production": ("operator", "operator/two")}
-"""The operator's components that belong to an overlay."""
-
-
 def in_namespace(folder: Path, name: str, namespace: str) -> Path:
-    """A kustomization in this new folder: an overlay with its operator, in another namespace."""
+    """A kustomization in this new folder: an overlay in another namespace."""
     folder.mkdir()
-
-    def near(path: Path) -> str:
-        return os.path.relpath(path, folder.resolve())
-
-    components = [near(KUBERNETES / each) for each in OPERATORS[name]]
-    told = {"namespace": namespace, "resources": [near(OVERLAYS[name])], "components": components}
+    told = {"namespace": namespace, "resources": [os.path.relpath(OVERLAYS[name], folder.resolve())]}
     (folder / "kustomization.yaml").write_text(yaml.safe_dump(told))
     return folder
 
