@@ -9,7 +9,6 @@ import signal
 import sys
 import time
 from collections.abc import Coroutine, Sequence
-from contextlib import suppress
 
 from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
@@ -68,10 +67,13 @@ async def run(settings: Settings) -> None:
 
 
 async def _watch(namespace: str, cluster: Cluster, todo: Todo[Key], stop: asyncio.Event) -> None:
-    kinds = (*KINDS, "RayService")
     await until_known(cluster, KINDS)
-    with suppress(ApiException):  # without KubeRay there are no pools here, but models and rollouts
+    kinds = list(KINDS)
+    try:
         await cluster.names("RayService")
+        kinds.append("RayService")
+    except ApiException:
+        log.warning("KubeRay is not installed: there are models and rollouts here, but no pools")
 
     def changed(key: Key) -> None:
         todo.add(Key("ServingPool", key.name) if key.kind == "RayService" else key)

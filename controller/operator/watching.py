@@ -46,6 +46,10 @@ async def watching(namespace: str, kinds: Iterable[str], changed: Callable[[Key]
     settings.watching.client_timeout = 150
     settings.networking.error_backoffs = [1, 1, 2, 3] + [5] * 200
 
+    @kopf.on.login(registry=registry)
+    def login(**told: Any) -> kopf.ConnectionInfo | None:
+        return kopf.login_with_service_account(**told) or kopf.login_with_kubeconfig(**told)
+
     for kind in kinds:
         group, version, plural = CUSTOM[kind]
 

@@ -21,6 +21,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from deploy.processes import die_with_parent
+from tests.controller.conftest import build
+
+__all__ = ["ApiServer", "api_server", "build"]
 
 KIT = Path(__file__).parents[3] / "shared" / "kube" / "cluster"
 NEEDED = ("etcd", "kube-apiserver", "kubectl")
