@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
-from serinus.resources.metadata import GROUP, VERSION
+from serinus.resources.metadata import GROUP, VERSION, Metadata
 from serinus.resources.model import ModelSpec
 from serinus.resources.pool import PoolSpec
 from serinus.resources.rollout import RolloutSpec
@@ -121,7 +121,7 @@ def _definition(kind: str, word: type[BaseModel], *, defaults: bool) -> dict[str
         "properties": {
             "apiVersion": TEXT,
             "kind": TEXT,
-            "metadata": {"type": "object"},
+            "metadata": {"type": "object", "properties": {"name": _name()}},
             "spec": spec,
             "status": {
                 "type": "object",
@@ -130,7 +130,8 @@ def _definition(kind: str, word: type[BaseModel], *, defaults: bool) -> dict[str
         },
     }
     for path, rules in CHECKED[kind].items():
-        _at(whole, path)["x-kubernetes-validations"] = [{"rule": rule, "message": text} for rule, text in rules]
+        known = _at(whole, path).setdefault("x-kubernetes-validations", [])
+        known += [{"rule": rule, "message": text} for rule, text in rules]
     columns = [*COLUMNS[kind], ("Age", "date", ".metadata.creationTimestamp", 0)]
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
@@ -162,6 +163,11 @@ def _definition(kind: str, word: type[BaseModel], *, defaults: bool) -> dict[str
             ],
         },
     }
+
+
+def _name() -> dict[str, Any]:
+    told = Metadata.model_json_schema()["properties"]["name"]
+    return {"type": "string", "pattern": told["pattern"]}
 
 
 def _at(schema: dict[str, Any], path: str) -> dict[str, Any]:

@@ -6,8 +6,11 @@ from typing import Any
 
 from pydantic import BaseModel
 
-__all__ = ["structural"]
+__all__ = ["MOST_ENTRIES", "structural"]
 
+MOST_ENTRIES, MOST_CHARACTERS = 250, 300
+"""Of a list or mapping, and of a text with a pattern, that has no bound of its own: Kubernetes must know how much there
+is to check."""
 KEPT = (
     "type",
     "description",
@@ -24,14 +27,24 @@ KEPT = (
     "format",
     "required",
 )
-FREE = {"x-kubernetes-preserve-unknown-fields": True}
+NONE_OF: dict[str, dict[str, Any]] = {
+    "string": {"minLength": 1, "maxLength": 0},
+    "number": {"minimum": 1, "maximum": 0},
+    "boolean": {"not": {"enum": [True, False]}},
+    "array": {"minItems": 1, "maxItems": 0},
+    "object": {"minProperties": 1, "maxProperties": 0},
+}
+"""What no value of this type can be, and every value of another type is."""
+OF_TYPE = {
+    "number": ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
+    "array": ("items", "minItems", "maxItems"),
+    "object": ("properties", "required", "minProperties", "maxProperties"),
+}
 
 
 def structural(word: type[BaseModel], *, defaults: bool) -> dict[str, Any]:
     """The schema of a word. `defaults`: whether Kubernetes fills in what is left out; else the controller does, so
-    that a later one may do better.
-
-    What may be of several types, Kubernetes takes as it comes, and the operator checks it."""
+    that a later one may do better."""
     whole = word.model_json_schema()
     return _plain(whole, whole.get("$defs", {}), defaults)
 
@@ -42,6 +55,8 @@ def _plain(node: dict[str, Any], known: dict[str, Any], defaults: bool) -> dict[
     if choices is not None:
         return _one_of(told, choices, known, defaults)
     plain = {name: told[name] for name in KEPT if name in told}
+    if "pattern" in told:
+        plain.setdefault("maxLength", MOST_CHARACTERS)
     if "const" in told:
         plain["enum"] = [told["const"]]
     for side, edge in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
@@ -51,21 +66,53 @@ def _plain(node: dict[str, Any], known: dict[str, Any], defaults: bool) -> dict[
         plain["properties"] = {name: _plain(each, known, defaults) for name, each in told["properties"].items()}
     if "items" in told:
         plain["items"] = _plain(told["items"], known, defaults)
-    inner = told.get("additionalProperties") or next(iter(told.get("patternProperties", {}).values()), None)
+        plain.setdefault("maxItems", MOST_ENTRIES)
+    return _with_default(_mapping(plain, told, known, defaults), told, defaults)
+
+
+def _mapping(plain: dict[str, Any], told: dict[str, Any], known: dict[str, Any], defaults: bool) -> dict[str, Any]:
+    """With what a mapping maps to, and how its keys look, which Kubernetes has only a rule for."""
+    named = next(iter(told.get("patternProperties", {}).items()), None)
+    inner = named[1] if named else told.get("additionalProperties")
     if isinstance(inner, dict):
         plain["additionalProperties"] = _plain(inner, known, defaults)
-    return _with_default(plain, told, defaults)
+        plain.setdefault("maxProperties", MOST_ENTRIES)
+    if named:
+        rule = {"rule": f"self.all(name, name.matches('{named[0]}'))", "message": f"a name must match {named[0]}"}
+        plain["x-kubernetes-validations"] = [rule]
+    return plain
 
 
 def _one_of(told: dict[str, Any], choices: list[Any], known: dict[str, Any], defaults: bool) -> dict[str, Any]:
-    some = [each for each in choices if each.get("type") != "null"]
-    about = {"description": told["description"]} if "description" in told else {}
+    some = [_plain(each, known, defaults) for each in choices if each.get("type") != "null"]
+    about: dict[str, Any] = {"description": told["description"]} if "description" in told else {}
+    if len(some) < len(choices):
+        about["nullable"] = True
     if len(some) == 1:
-        return _with_default({**_plain(some[0], known, defaults), **about}, told, defaults)
-    types = {each.get("type") for each in some}
-    if types == {"integer", "string"} and not any("enum" in each or "pattern" in each for each in some):
+        return _with_default({**some[0], **about}, told, defaults)
+    if sorted(each["type"] for each in some) == ["integer", "string"] and all(len(each) == 1 for each in some):
         return {**about, "x-kubernetes-int-or-string": True}
-    return {**about, **FREE}
+    return _with_default({**about, **_of_any_type(some)}, told, defaults)
+
+
+def _of_any_type(forms: list[dict[str, Any]]) -> dict[str, Any]:
+    """A field that has several forms, at most one of each type. Kubernetes knows no such field, but one that has no
+    type at all, and applies each bound to values of its own type only."""
+    merged: dict[str, Any] = {"x-kubernetes-preserve-unknown-fields": True}
+    types = {"number" if each["type"] == "integer" else each["type"] for each in forms}
+    for each in forms:
+        match each["type"]:
+            case "string":
+                words = "|".join(each["enum"])
+                merged["pattern"] = f"^({words})$"
+            case "integer":
+                merged |= {**{name: each[name] for name in OF_TYPE["number"] if name in each}, "multipleOf": 1}
+            case kind:
+                merged |= {name: each[name] for name in OF_TYPE[kind] if name in each}
+    for kind, bounds in NONE_OF.items():
+        if kind not in types:
+            merged |= bounds
+    return merged
 
 
 def _with_default(plain: dict[str, Any], told: dict[str, Any], defaults: bool) -> dict[str, Any]:
@@ -75,7 +122,7 @@ def _with_default(plain: dict[str, Any], told: dict[str, Any], defaults: bool) -
 
 
 def _without_nulls(value: Any) -> Any:
-    """What is null is left out: Kubernetes takes no null for a field that is not nullable."""
+    """What is null is left out: it is the same, and shorter."""
     if isinstance(value, dict):
         return {name: _without_nulls(each) for name, each in value.items() if each is not None}
     return value
