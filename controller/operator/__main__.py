@@ -51,7 +51,7 @@ async def run(settings: Settings) -> None:
             return f"for more than {STUCK_S:g} s it looks at {', '.join(stuck)}" if stuck else ""
 
         def heard(subject: str) -> None:
-            if (key := reconciler.subjects.get(subject)) is not None:
+            for key in reconciler.subjects.get(subject, ()):
                 todo.add(key)
 
         async with telling(settings.host, settings.port, trouble) as port:

@@ -20,6 +20,7 @@ from serinus.resources.model import MultiTaskModel
 from serinus.resources.models import apply_model, delete_model
 from serinus.resources.outcome import Outcome, Told, failed
 from serinus.resources.pool import ServingPool
+from serinus.resources.rollout import Rollout
 from serinus.resources.rollouts import apply_rollout, delete_rollout
 
 __all__ = ["Reconciler"]
@@ -32,13 +33,13 @@ SOON_S, LATER_S = 3.0, 60.0
 class Reconciler:
     """`client`: makes a client of the controller, with its token as it is now. `clock`: Unix seconds.
 
-    `subjects`: what the controller's events speak of -> the resource that it concerns."""
+    `subjects`: what the controller's events speak of -> the resources that it concerns."""
 
     def __init__(
         self, cluster: Cluster, client: Callable[[], AsyncClient], clock: Callable[[], float], api: str
     ) -> None:
         self._cluster, self._client, self._clock, self._api = cluster, client, clock, api
-        self.subjects: dict[str, Key] = {}
+        self.subjects: dict[str, tuple[Key, ...]] = {}
 
     async def look(self, key: Key) -> float | None:
         """Seconds until it is to be looked at again; None: when something changes.
@@ -46,7 +47,7 @@ class Reconciler:
         Raises ApiException, HTTPError, SerinusError when that did not go well: then after a while."""
         body = await self._cluster.get(key)
         if body is None:
-            self.subjects = {subject: of for subject, of in self.subjects.items() if of != key}
+            self.subjects = {subject: of for subject, of in self.subjects.items() if of[0] != key}
             return None
         metadata = Metadata.model_validate(body["metadata"])
         if metadata.deleting:
@@ -62,7 +63,7 @@ class Reconciler:
             await self._tell(key, body, failed(BadInput(f"{where}: {first['msg']}", "mend the resource"), {}))
             return None
         outcome = await self._brought_about(key, body, resource)
-        self._remember(key, outcome)
+        self._remember(key, resource, outcome)
         await self._tell(key, body, outcome)
         if not outcome.settled:
             return SOON_S
@@ -118,11 +119,12 @@ class Reconciler:
         if status != before:
             await self._cluster.say(key, status)
 
-    def _remember(self, key: Key, outcome: Outcome) -> None:
-        if key.kind == "MultiTaskModel":
-            self.subjects[f"models/{key.name}"] = key
-        if key.kind == "Rollout" and (rollout := outcome.status.get("id")):
-            self.subjects[f"rollouts/{rollout}"] = key
+    def _remember(self, key: Key, resource: AnyResource, outcome: Outcome) -> None:
+        """A rollout moves what its model says as well."""
+        if isinstance(resource, MultiTaskModel):
+            self.subjects[f"models/{key.name}"] = (key,)
+        if isinstance(resource, Rollout) and (rollout := outcome.status.get("id")):
+            self.subjects[f"rollouts/{rollout}"] = (key, Key("MultiTaskModel", resource.spec.model))
 
 
 def _fields(body: dict[str, Any]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ HOP = {"host", "connection", "transfer-encoding", "content-length", "content-enc
 
 
 class Between:
-    """Of a loop in a thread of its own. `gone`: connections break off. `writes`: method and path of what was no read."""
+    """Of a loop in its own thread. `gone`: connections break off. `writes`: method and path of what was no read."""
 
     loop: asyncio.AbstractEventLoop
     over: asyncio.Event

@@ -98,7 +98,6 @@ def test_a_model_and_its_rollout_from_yaml_to_the_end(it: Operated, packages: li
 
     it.kubectl("delete", "ro", "ads-second", "--timeout=60s")
     assert it.http.get(f"/v1/rollouts/{rollout}").json()["phase"] == "aborted"
-    assert it.events("ads-second")[0] in ("NotFound", "IllegalMove", "Started")
     assert "Started" in it.events("ads-second")
 
 
@@ -125,7 +124,7 @@ def test_a_promoted_one_starts_nothing_again(it: Operated, packages: list[Path])
     it.apply(rollout_of(packages[1]))
     assert it.get("ro", "ads-second")["metadata"]["resourceVersion"] == before
     assert len(it.http.get("/v1/rollouts").json()["items"]) == 1
-    assert [each for each in it.events("ads-second") if each in ("Started", "Promoted")] == ["Started", "Promoted"]
+    assert [it.events("ads-second").count(each) for each in ("Started", "Promoted")] == [1, 1]
 
 
 def test_a_bad_one_is_rolled_back_and_names_the_cell(it: Operated, packages: list[Path]) -> None:
@@ -137,7 +136,7 @@ def test_a_bad_one_is_rolled_back_and_names_the_cell(it: Operated, packages: lis
     assert it.status("ro", "ads-second")["violated"] == ["click / overall / auc"]
     assert it.state("ro", "ads-second")["Degraded"] == "True RolledBack"
     assert it.status("mtm", "ads")["stable"] == 1
-    assert it.events("ads-second")[-1] == "RolledBack"
+    assert "RolledBack" in it.events("ads-second")
 
 
 def test_one_that_is_killed_in_the_middle_is_followed_by_another_that_goes_on(
@@ -219,8 +218,9 @@ def test_a_database_that_was_lost_is_not_guessed(it: Operated, packages: list[Pa
         session.connection().exec_driver_sql("update rollouts set key = null")  # as if this were another database
     it.start()
     it.until(lambda: it.state("ro", "ads-second").get("Ready") == "False Lost", "it to be told")
+    (ready,) = [each for each in it.status("ro", "ads-second")["conditions"] if each["type"] == "Ready"]
+    assert "restore it" in ready["message"]
     assert len(it.http.get("/v1/rollouts").json()["items"]) == 1
-    assert "restore" in it.status("ro", "ads-second")["conditions"][0]["message"] or True
 
 
 @pytest.mark.skipif(not KUBERAY.is_file(), reason="KubeRay's definitions are not beside the checkout")
