@@ -23,7 +23,8 @@ TASK: Rules = [
 SLA: Rules = [
     ("!has(self.tick_s) || 86400 % self.tick_s == 0", "tick_s: a day must be a whole number of ticks"),
     (
-        "self.tasks.all(name, !has(self.tasks[name].given) || self.tasks[name].given.replace('not ', '') in self.tasks)",
+        "self.tasks.all(name, !has(self.tasks[name].given) || "
+        "self.tasks[name].given.replace('not ', '') in self.tasks)",
         "given names no task of this SLA",
     ),
     (

@@ -1,0 +1,175 @@
+"""The resources against a real API server: what it takes, what it refuses, and that the words think the same."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from serinus.errors import BadInput
+from serinus.resources.crds import crds, main
+from serinus.resources.manifests import KINDS, read_manifests
+from tests.kube.overlays import KUBERNETES, kubectl
+from tests.kube.refused import MODEL, ONLY_THE_OPERATOR, POOL, REFUSED, ROLLOUT, Change, changed
+
+EXAMPLES = sorted((KUBERNETES / "examples").glob("*.yaml"))
+NAMESPACE = "resources"
+Kubectl = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def kube(api_server: Any) -> Iterator[Kubectl]:
+    """kubectl in a namespace of these tests; `text`: its standard input."""
+    run = functools.partial(kubectl, api_server.binaries / "kubectl", api_server.kubeconfig)
+    done = run("apply", "--server-side", "-k", str(KUBERNETES / "crds"))
+    assert done.returncode == 0, done.stderr
+    for plural in ("servingpools", "multitaskmodels", "rollouts"):
+        known = run("wait", "--for=condition=Established", f"crd/{plural}.serinus.dev", "--timeout=60s")
+        assert known.returncode == 0, known.stderr
+    made = run("create", "namespace", NAMESPACE)
+    assert made.returncode == 0, made.stderr
+    yield functools.partial(run, "-n", NAMESPACE)
+
+
+def test_the_files_are_what_the_code_makes(tmp_path: Path) -> None:
+    main([str(tmp_path)])
+    for made in tmp_path.iterdir():
+        committed = KUBERNETES / "crds" / made.name
+        assert made.read_text() == committed.read_text(), "python -m serinus.resources.crds deploy/kubernetes/crds"
+    assert len(list(tmp_path.iterdir())) == len(crds()) == len(KINDS)
+
+
+@pytest.mark.parametrize("file", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_is_taken_twice_and_changes_nothing(kube: Kubectl, file: Path) -> None:
+    assert read_manifests(file.read_text(), file.name)
+    versions = []
+    for _ in range(2):
+        done = kube("apply", "--server-side", "-f", str(file), "-o", "json")
+        assert done.returncode == 0, done.stderr
+        told = json.loads(done.stdout)
+        versions.append([each["metadata"]["resourceVersion"] for each in told.get("items", [told])])
+    assert versions[0] == versions[1]
+    difference = kube("diff", "--server-side", "-f", str(file))
+    assert (difference.returncode, difference.stdout) == (0, ""), difference.stderr
+
+
+def test_there_is_an_example_for_every_field() -> None:
+    shown: dict[str, set[str]] = {kind: set() for kind in KINDS}
+    for file in EXAMPLES:
+        for body in yaml.safe_load_all(file.read_text()):
+            schema = schema_of(crds()[body["kind"]])["properties"]["spec"]
+            shown[body["kind"]] |= fields(schema, body["spec"])
+    for kind, definition in crds().items():
+        assert every(schema_of(definition)["properties"]["spec"]) - shown[kind] == set(), kind
+
+
+def test_what_a_pool_leaves_out_is_filled_in(kube: Kubectl) -> None:
+    done = kube("apply", "--server-side", "--dry-run=server", "-f", "-", "-o", "json", text=yaml.safe_dump(POOL))
+    spec = json.loads(done.stdout)["spec"]
+    (read,) = read_manifests(yaml.safe_dump(POOL), "it")
+    assert spec["front_doors"] == {"min": 2, "max": 2}
+    assert spec == read.spec.model_dump(exclude_none=True)
+    assert kube("explain", "servingpool.spec.resources").returncode == 0
+
+
+@pytest.mark.parametrize("change", REFUSED, ids=lambda change: f"{change.kind}-{change.path}")
+def test_what_is_wrong_is_refused_by_both(kube: Kubectl, change: Change) -> None:
+    text = yaml.safe_dump(changed(change))
+    done = kube("apply", "--server-side", "--dry-run=server", "-f", "-", text=text)
+    assert done.returncode == 1, f"{done.stdout}\n{text}"
+    assert change.names in done.stderr
+    with pytest.raises(BadInput) as refused:
+        read_manifests(text, "it.yaml")
+    last = change.path.removeprefix("spec.").split(".")[0]
+    assert last in refused.value.detail or change.names in refused.value.detail
+
+
+@pytest.mark.parametrize("change", ONLY_THE_OPERATOR, ids=lambda change: f"{change.path}-{change.value}")
+def test_what_only_the_operator_refuses_is_told(kube: Kubectl, change: Change) -> None:
+    text = yaml.safe_dump(changed(change))
+    done = kube("apply", "--server-side", "--dry-run=server", "-f", "-", text=text)
+    assert done.returncode == 0, done.stderr
+    with pytest.raises(BadInput):
+        read_manifests(text, "it.yaml")
+
+
+def test_the_spec_of_a_rollout_never_changes_its_labels_may(kube: Kubectl) -> None:
+    first = copy.deepcopy(ROLLOUT)
+    assert kube("apply", "--server-side", "-f", "-", text=yaml.safe_dump(first)).returncode == 0
+    other = copy.deepcopy(first)
+    other["spec"]["version"] = 3
+    done = kube("apply", "--server-side", "-f", "-", text=yaml.safe_dump(other))
+    assert done.returncode == 1
+    assert "the spec of a rollout never changes" in done.stderr
+    first["metadata"]["labels"] = {"team": "ads"}
+    assert kube("apply", "--server-side", "-f", "-", text=yaml.safe_dump(first)).returncode == 0
+
+
+def test_rollouts_read_like_a_dashboard(kube: Kubectl) -> None:
+    body = copy.deepcopy(ROLLOUT)
+    body["metadata"]["name"] = "shown"
+    assert kube("apply", "--server-side", "-f", "-", text=yaml.safe_dump(body)).returncode == 0
+    status = {
+        "id": "r1",
+        "model_version": 2,
+        "phase": "canary",
+        "step": 1,
+        "steps": 3,
+        "canary": "1 %",
+        "verdict": "inconclusive",
+        "waiting_for": "labels of click",
+        "violated": ["click / overall / auc"],
+        "started_at": "2026-11-01T00:00:00Z",
+    }
+    done = kube("patch", "ro/shown", "--subresource=status", "--type=merge", "-p", json.dumps({"status": status}))
+    assert done.returncode == 0, done.stderr
+    heads, line = kube("get", "ro/shown").stdout.splitlines()
+    assert " ".join(heads.split()) == "NAME MODEL VERSION PHASE STEP OF CANARY VERDICT VIOLATED AGE"
+    assert " ".join(line.split()[:-1]) == "shown ads 2 canary 1 3 1 % inconclusive click / overall / auc"
+    assert "labels of click" in kube("get", "rollouts/shown", "-o", "wide").stdout
+    for name in ("serinus", "pool", "mtm", "ro"):
+        assert kube("get", name).returncode == 0, name
+
+
+def test_a_status_has_its_own_form(kube: Kubectl) -> None:
+    body = copy.deepcopy(MODEL)
+    assert kube("apply", "--server-side", "-f", "-", text=yaml.safe_dump(body)).returncode == 0
+    wrong = json.dumps({"status": {"conditions": [{"type": "Ready", "status": "Perhaps"}]}})
+    done = kube("patch", "mtm/it", "--subresource=status", "--type=merge", "-p", wrong)
+    assert done.returncode == 1
+    assert "status.conditions[0].status" in done.stderr
+
+
+def schema_of(definition: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    return found
+
+
+def every(schema: dict[str, Any], path: str = "") -> set[str]:
+    """The path of every field; `*` is any key, or any place of a list."""
+    found = {path} if path else set()
+    for name, inner in schema.get("properties", {}).items():
+        found |= every(inner, f"{path}.{name}")
+    for several in ("additionalProperties", "items"):
+        if several in schema:
+            found |= every(schema[several], f"{path}.*")
+    return found
+
+
+def fields(schema: dict[str, Any], value: Any, path: str = "") -> set[str]:
+    """The paths of these that a value has."""
+    found = {path} if path else set()
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            known = schema.get("properties", {}).get(name)
+            found |= fields(known or schema["additionalProperties"], inner, f"{path}.{name if known else '*'}")
+    if isinstance(value, list):
+        for inner in value:
+            found |= fields(schema["items"], inner, f"{path}.*")
+    return found
