@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ Kubectl = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
-def kube(api_server: Any) -> Iterator[Kubectl]:
+def kube(api_server: Any) -> Kubectl:
     """kubectl in a namespace of these tests; `text`: its standard input."""
     run = functools.partial(kubectl, api_server.binaries / "kubectl", api_server.kubeconfig)
     done = run("apply", "--server-side", "-k", str(KUBERNETES / "crds"))
@@ -34,7 +34,7 @@ def kube(api_server: Any) -> Iterator[Kubectl]:
         assert known.returncode == 0, known.stderr
     made = run("create", "namespace", NAMESPACE)
     assert made.returncode == 0, made.stderr
-    yield functools.partial(run, "-n", NAMESPACE)
+    return functools.partial(run, "-n", NAMESPACE)
 
 
 def test_the_files_are_what_the_code_makes(tmp_path: Path) -> None:
