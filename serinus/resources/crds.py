@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
+from serinus.resources.columns import COLUMNS, NAMES
 from serinus.resources.metadata import GROUP, VERSION, Metadata
 from serinus.resources.model import ModelSpec
 from serinus.resources.pool import PoolSpec
@@ -57,40 +58,6 @@ CONDITIONS = {
             "lastTransitionTime": {"type": "string", "format": "date-time"},
         },
     },
-}
-READY = ".status.conditions[?(@.type=='Ready')].status"
-COLUMNS = {
-    "ServingPool": [
-        ("Ready", "string", READY, 0),
-        ("Pods", "string", ".status.ready", 0),
-        ("Endpoint", "string", ".status.endpoint", 0),
-        ("Image", "string", ".spec.image", 1),
-    ],
-    "MultiTaskModel": [
-        ("Pool", "string", ".spec.pool", 0),
-        ("Stable", "integer", ".status.stable", 0),
-        ("Ready", "string", READY, 0),
-        ("Alerts", "integer", ".status.alerts", 0),
-        ("Rollout", "string", ".status.rollout", 1),
-        ("Digest", "string", ".status.digest", 1),
-    ],
-    "Rollout": [
-        ("Model", "string", ".spec.model", 0),
-        ("Version", "integer", ".status.model_version", 0),
-        ("Phase", "string", ".status.phase", 0),
-        ("Step", "integer", ".status.step", 0),
-        ("Of", "integer", ".status.steps", 0),
-        ("Canary", "string", ".status.canary", 0),
-        ("Verdict", "string", ".status.verdict", 0),
-        ("Violated", "string", ".status.violated[0]", 0),
-        ("Waiting for", "string", ".status.waiting_for", 1),
-        ("Id", "string", ".status.id", 1),
-    ],
-}
-NAMES = {
-    "ServingPool": ("servingpools", "servingpool", "pool"),
-    "MultiTaskModel": ("multitaskmodels", "multitaskmodel", "mtm"),
-    "Rollout": ("rollouts", "rollout", "ro"),
 }
 
 

@@ -29,12 +29,11 @@ async def apply_model(client: AsyncClient, model: MultiTaskModel) -> Outcome:
     if spec.weights is not None and (await client.weights(name)).weights != spec.weights:
         await client.weights(name, spec.weights, "as its resource says")
         told.append(Told("WeightsSet", "rankings go by the weights of the resource"))
-    return await look_at_model(client, model, tuple(told))
+    return await look_at_model(client, name, tuple(told))
 
 
-async def look_at_model(client: AsyncClient, model: MultiTaskModel, told: tuple[Told, ...] = ()) -> Outcome:
+async def look_at_model(client: AsyncClient, name: str, told: tuple[Told, ...] = ()) -> Outcome:
     """How it is, changing nothing. Raises SerinusError."""
-    name = model.metadata.name
     view, health = await client.model(name), await client.health(name)
     stable, previous = view.aliases.get("stable"), view.aliases.get("previous")
     digest = (await client.version(name, stable)).digest if stable is not None else None

@@ -14,7 +14,7 @@ from serinus.resources.rollout import Rollout
 from serinus.resources.versions import version_from
 from serinus.rollouts import ENDS, Move, Phase, RolloutView
 
-__all__ = ["REFUSED", "apply_rollout", "delete_rollout", "key_of"]
+__all__ = ["REFUSED", "apply_rollout", "delete_rollout", "key_of", "look_at_rollout"]
 
 REFUSED = "refused"
 """The phase of one that never began, because another was going on and it was not to be queued."""
@@ -53,7 +53,12 @@ async def apply_rollout(client: AsyncClient, rollout: Rollout) -> Outcome:
             return Outcome({"phase": REFUSED}, outcome.conditions, outcome.told)
         told = (Told("Started", f"rollout {view.id}: version {view.candidate} against {view.baseline}"),)
     news = tuple(_event(move) for move in view.history[int(status.get("moves") or 0) :])
-    return Outcome(await _status(client, view), _conditions(view), told + news, settled=view.phase in ENDS)
+    return await look_at_rollout(client, view, told + news)
+
+
+async def look_at_rollout(client: AsyncClient, view: RolloutView, told: tuple[Told, ...] = ()) -> Outcome:
+    """How it is, changing nothing. Raises SerinusError."""
+    return Outcome(await _status(client, view), _conditions(view), told, settled=view.phase in ENDS)
 
 
 async def delete_rollout(client: AsyncClient, key: str) -> Outcome:
