@@ -100,7 +100,7 @@ def _services(settings: Settings) -> Services:
         ensure_tokens(db, settings.tokens_file)
     require_tokens(db, settings.loopback)
     try:
-        store = PackageStore(settings.packages, settings.incoming)
+        store = PackageStore(settings.packages, settings.incoming, by_api=settings.packages_by_api)
     except OSError as error:
         raise Unavailable(
             f"the package store {settings.packages} cannot be used: {error}", "check the folder"

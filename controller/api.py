@@ -28,6 +28,7 @@ from controller.routers import (
     models,
     monitors,
     notices,
+    packages,
     pools,
     rollouts,
     slas,
@@ -68,6 +69,7 @@ def create_app(services: Services) -> FastAPI:
     app.state.services = services
     for router in (
         pools,  # the first: asked most often by far
+        packages,
         health,
         models,
         slas,

@@ -150,7 +150,7 @@ def _measured(store: PackageStore, version: Version, row: VersionCardRow) -> Mea
     if row.measured is not None:
         return row.measured
     try:
-        source, manifest, _ = manifest_at(PackageRef(digest=version.digest, uri=store.uri(version.digest)))
+        source, manifest, _ = manifest_at(PackageRef(digest=version.digest, uri=store.shelf.uri(version.digest)))
         if manifest.files[BASELINE].size_bytes > MAX_BASELINE_BYTES:
             return {}
         with store.workspace() as work:

@@ -27,7 +27,7 @@ from controller.streams import Streams
 from controller.sweeping import Sweeping
 from controller.upkeep import Upkeep
 
-__all__ = ["Admin", "Engineering", "Monitoring", "Operating", "Replicating", "Services", "Used", "Viewing"]
+__all__ = ["Admin", "Copying", "Engineering", "Monitoring", "Operating", "Replicating", "Services", "Used", "Viewing"]
 
 
 @dataclass(slots=True)
@@ -121,4 +121,6 @@ Operating = Annotated[Caller, Depends(_needs("operator"))]
 Admin = Annotated[Caller, Depends(_needs())]
 """May manage tokens and keys, delete, and erase besides."""
 Replicating = Annotated[Caller, Depends(_replicating)]
+Copying = Annotated[Caller, Depends(_needs("engineer", "operator", "replica", "monitor"))]
+"""May read packages, in which there is a sample of inputs."""
 Monitoring = Annotated[Caller, Depends(_needs("monitor"))]

@@ -20,7 +20,8 @@ class Settings:
     `notify_file`: who is told of what (YAML), or None. `looks_days`: for so long all looks of a rollout are kept after
     its end; those that decided something stay. `garbage_every_s`: 0: only when somebody
     asks. `rate_per_s`, `rate_burst`: requests of one person's token; 0: all.
-    `sources`: URIs of fsspec below which packages may be fetched from."""
+    `sources`: URIs of fsspec below which packages may be fetched from. `packages_by_api`: replicas and monitors read
+    packages through the API."""
 
     database_url: str
     host: str
@@ -34,13 +35,14 @@ class Settings:
     rate_per_s: float = 200.0
     rate_burst: float = 1000.0
     sources: tuple[str, ...] = ()
+    packages_by_api: bool = False
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Settings:
         """Read SERINUS_HOME, SERINUS_DATABASE_URL or SERINUS_DATABASE_URL_FILE (a file that holds the URL, with
         its password), SERINUS_CONTROLLER_HOST, SERINUS_CONTROLLER_PORT, SERINUS_PACKAGES, SERINUS_INCOMING,
         SERINUS_TOKENS_FILE, SERINUS_NOTIFY_FILE, SERINUS_LOOKS_DAYS, SERINUS_GARBAGE_EVERY_S, SERINUS_RATE_PER_S,
-        SERINUS_RATE_BURST and SERINUS_SOURCES (several with a comma between them).
+        SERINUS_RATE_BURST, SERINUS_SOURCES (several with a comma between them) and SERINUS_PACKAGES_BY (store, api).
 
         Raises BadInput that names the variable."""
         home = Path(env.get("SERINUS_HOME", ".serinus")).absolute()
@@ -60,6 +62,7 @@ class Settings:
             rate_per_s=_number("SERINUS_RATE_PER_S", env, "200", "requests"),
             rate_burst=_number("SERINUS_RATE_BURST", env, "1000", "requests"),
             sources=tuple(part.strip() for part in env.get("SERINUS_SOURCES", "").split(",") if part.strip()),
+            packages_by_api=_by_api(env.get("SERINUS_PACKAGES_BY") or "store"),
             notify_file=Path(notify) if (notify := env.get("SERINUS_NOTIFY_FILE")) else None,
         )
 
@@ -92,6 +95,12 @@ def _number(name: str, env: Mapping[str, str], default: str, unit: str) -> float
     if not told.isdecimal() or len(told) > 9:
         raise BadInput(f"{name} is {told!r}, not a whole number of {unit}")
     return float(told)
+
+
+def _by_api(told: str) -> bool:
+    if told not in ("store", "api"):
+        raise BadInput(f"SERINUS_PACKAGES_BY is {told!r}, neither store nor api")
+    return told == "api"
 
 
 def _store(told: str) -> str:

@@ -15,6 +15,7 @@ from controller.shelf import shelf_at
 from controller.spool import Spool
 from controller.unpack import unpack
 from serinus.package import Manifest, digest_of
+from serinus.package_api import package_uri
 
 __all__ = ["PackageStore", "Parcel"]
 
@@ -30,20 +31,22 @@ class Parcel(NamedTuple):
 class PackageStore:
     """Packages under `where`, a folder or an fsspec URI; uploads are worked on in `incoming`.
 
-    `incoming`: by default a folder beside the packages; with a URI it must be told, and is of this controller alone."""
+    `incoming`: by default a folder beside the packages; with a URI it must be told, and is of this controller alone.
+    `by_api`: replicas and monitors read packages through the API, for they do not see `where`."""
 
-    def __init__(self, where: str | Path, incoming: Path | None = None) -> None:
+    def __init__(self, where: str | Path, incoming: Path | None = None, *, by_api: bool = False) -> None:
         """Raises OSError, InvalidPackage for a URI that cannot be used, Unavailable when the store is away."""
         local = isinstance(where, Path) or "://" not in where
         self.root = Path(where) if local else Path(incoming or tempfile.gettempdir()).absolute()
         self.incoming = self.root / ".incoming"
         self.incoming.mkdir(parents=True, exist_ok=True)
         self.shelf = shelf_at(where, self.incoming)
+        self.by_api = by_api
         self.spool = Spool(self.root / ".uploads")
 
     def uri(self, digest: str) -> str:
-        """fsspec URI of the package's folder."""
-        return self.shelf.uri(digest)
+        """Where the others read the package: fsspec URI of its folder, or of what the API gives of it."""
+        return package_uri(digest) if self.by_api else self.shelf.uri(digest)
 
     @contextmanager
     def workspace(self) -> Iterator[Path]:

@@ -14,12 +14,14 @@ import fsspec
 
 from serinus.errors import InvalidPackage
 from serinus.package import MANIFEST, MAX_FILES, MAX_MANIFEST_BYTES, FileEntry, Manifest, parse_manifest
+from serinus.package_api import ApiFiles
 from serinus.routes import PackageRef
 
 __all__ = ["SCHEMES", "Source", "copy_file", "digest_at", "manifest_at", "source_of"]
 
-SCHEMES = ("file", "memory", "s3", "gs", "az", "abfs")
-"""Of fsspec's file systems, those that only read what they are asked for: no archives, chains or caches."""
+SCHEMES = ("file", "memory", "s3", "gs", "az", "abfs", "serinus")
+"""Of fsspec's file systems, those that only read what they are asked for: no archives, chains or caches; and the
+controller, which gives what it keeps."""
 CHUNK = 1 << 20
 
 
@@ -36,6 +38,8 @@ def source_of(uri: str) -> Source:
     if scheme not in SCHEMES or not rest or re.search(r"::|[?#\\\0]", uri) or ".." in unquote(rest).split("/"):
         raise InvalidPackage(f"the package's URI is {uri!r}, expected a folder by {', '.join(SCHEMES)}://")
     try:
+        if scheme == "serinus":
+            return Source(ApiFiles(), rest.rstrip("/"))
         if scheme == "file":
             return Source(fsspec.filesystem("file"), _local(uri))
         files, folder = fsspec.core.url_to_fs(uri)
@@ -62,11 +66,13 @@ def digest_at(uri: str) -> str:
 
 
 def _manifest_bytes(source: Source) -> bytes:
+    raw = bytearray()
     with _open(source, MANIFEST) as file:
-        raw: bytes = file.read(MAX_MANIFEST_BYTES + 1)
+        while len(raw) <= MAX_MANIFEST_BYTES and (piece := file.read(MAX_MANIFEST_BYTES + 1 - len(raw))):
+            raw += piece
     if len(raw) > MAX_MANIFEST_BYTES:
         raise InvalidPackage(f"{MANIFEST} is larger than {MAX_MANIFEST_BYTES} bytes")
-    return raw
+    return bytes(raw)
 
 
 def copy_file(source: Source, name: str, entry: FileEntry, target: Path) -> None:

@@ -120,6 +120,7 @@ LET_IN = {
     ENGINEER: {"engineer", "operator", "admin"},
     OPERATOR: {"operator", "admin"},
     ADMIN: {"admin"},
+    "GET /v1/packages/{digest}/{name}": {"engineer", "operator", "admin", "replica", "monitor"},
     "POST /v1/monitor/exchange": {"monitor", "admin"},
     "POST /v1/pools/{pool}/watch": {"replica", "admin"},
 }

@@ -243,10 +243,12 @@ def test_a_pool_is_a_ray_service_that_no_model_moves(it: Operated, packages: lis
 def test_what_the_schema_cannot_see_is_told(it: Operated, packages: list[Path]) -> None:
     it.start()
     wrong = model_of(packages[0])
-    wrong["spec"]["sla"]["guards"] = [{"task": "bought", "metric": "auc", "margin": 0.01}]
+    wrong["spec"]["sla"]["guards"] = [
+        {"task": "click", "metric": each, "margin": 0.01, "weight": 0.7} for each in ("auc", "log_loss")
+    ]
     it.apply(wrong)
     it.until(lambda: it.state("mtm", "ads").get("Degraded") == "True BadInput", "the mistake to be told")
     (ready,) = [each for each in it.status("mtm", "ads")["conditions"] if each["type"] == "Ready"]
-    assert "guards.0.task" in ready["message"]
+    assert "the weights add up to 1.4" in ready["message"]
     serving(it, packages)
     assert it.state("mtm", "ads")["Degraded"] == "False Well"
