@@ -22,10 +22,11 @@ from kubernetes.client.exceptions import ApiException
 
 __all__ = ["HASHES", "ROLES", "ensure_secrets", "main"]
 
-ROLES = ("admin", "operator", "monitor", "replica", "viewer")
-"""Tokens that the controller knows, each named as its role, in Secret `serinus-ROLE-token`, key `token`.
+ROLES = {"admin": "admin", "operator": "admin", "monitor": "monitor", "replica": "replica", "viewer": "viewer"}
+"""Tokens that the controller knows, with their roles, each in Secret `serinus-NAME-token`, key `token`.
 
-The viewer's is what Prometheus shows, to the monitor as well."""
+The operator's may delete models, as whoever may delete their resources. The viewer's is what Prometheus shows, to the
+monitor as well."""
 OTHERS: Mapping[str, tuple[str, str]] = {
     "replay": ("serinus-replay-token", "token"),
     "ray": ("serinus-ray-token", "auth_token"),
@@ -39,10 +40,10 @@ TRIES = 30
 def ensure_secrets(api: client.CoreV1Api, namespace: str) -> list[str]:
     """Make what is missing; the names of the Secrets that were made or changed. Raises ApiException."""
     changed: list[str] = []
-    tokens = {role: _token(api, namespace, f"serinus-{role}-token", "token", changed) for role in ROLES}
+    tokens = {name: _token(api, namespace, f"serinus-{name}-token", "token", changed) for name in ROLES}
     for name, key in OTHERS.values():
         _token(api, namespace, name, key, changed)
-    known = [{"name": f"first-{role}", "role": role, "sha256": _sha256(token)} for role, token in tokens.items()]
+    known = [{"name": f"first-{name}", "role": ROLES[name], "sha256": _sha256(token)} for name, token in tokens.items()]
     listed = json.dumps(known, indent=1) + "\n"
     if not _create(api, namespace, HASHES, {"tokens.json": listed}):
         if _read(api, namespace, HASHES).get("tokens.json") == listed:
