@@ -9,12 +9,14 @@ import typer
 
 from serinus.cli import (
     alias,
+    apply,
     audit,
     backtest,
     bundles,
     diff,
     doctor,
     explain,
+    get,
     grafana,
     health,
     jobs,
@@ -55,7 +57,7 @@ def _everywhere(home: HomeOption = None) -> None:
 
 
 PARTS = (
-    *(stack, status, doctor, models, versions, alias, diff, package, quantize, bundles, keys, weights),
+    *(stack, status, doctor, apply, get, models, versions, alias, diff, package, quantize, bundles, keys, weights),
     *(rollouts, explain, health, plan, backtest, jobs, labels, logs, audit, tokens, upkeep, grafana),
 )
 for part in PARTS:

@@ -1,4 +1,4 @@
-"""`serinus apply | push | promote | rollback`: models and what is stable."""
+"""`serinus push | promote | rollback`: models and what is stable."""
 
 from __future__ import annotations
 
@@ -13,23 +13,8 @@ from serinus.cli.output import AsJson, HomeOption, Reason, client_of, console, p
 from serinus.cli.transfer import transfer
 from serinus.errors import BadInput
 from serinus.package import digest_of
-from serinus.sla import Sla
 
 __all__ = ["Model", "add_to"]
-
-
-def apply(
-    file: Annotated[Path, typer.Option("--file", "-f", help="The SLA, YAML.", exists=True, dir_okay=False)],
-    pool: Annotated[str, typer.Option(help="Serving pool of the model.")] = "default",
-    signed_by: Annotated[
-        list[str] | None, typer.Option(help="Name of a key that must have signed every version; again for others.")
-    ] = None,
-    home: HomeOption = None,
-) -> None:
-    """Create a model with the SLA of a file, or give it that SLA from now on."""
-    sla = Sla.from_yaml(file.read_text(), str(file))
-    view = client_of(home).apply(sla, pool, signed_by=signed_by)
-    console.print(f"{view.model}: {len(sla.tasks)} tasks, {len(sla.cells())} cells are guarded")
 
 
 def push(
@@ -78,5 +63,5 @@ def rollback(model: Model, reason: Reason, home: HomeOption = None) -> None:
 
 
 def add_to(app: typer.Typer) -> None:
-    for command in (apply, push, promote, rollback):
+    for command in (push, promote, rollback):
         app.command()(command)

@@ -19,7 +19,7 @@ from serinus.client import Client
 from serinus.errors import SerinusError
 from serinus.rollouts import Move, Phase, RolloutView
 
-__all__ = ["line_of", "now_of", "watch"]
+__all__ = ["follow", "line_of", "now_of", "watch"]
 
 EVERY_S, QUIET_S = 0.5, 5.0
 """Between two questions where the server sends no events, and where it does."""
@@ -38,7 +38,23 @@ def watch(
 
     Exit code 0: promoted; 3: rolled back; 4: aborted; 5: superseded; 6: it awaits approval; 7: timeout; 130: Ctrl-C."""
     client = client_of(home)
-    view = active_or(client, which)
+    view, code = follow(client, active_or(client, which), timeout_s, through_approval=through_approval, quiet=as_json)
+    if as_json:
+        print_json(view)
+    raise typer.Exit(code)
+
+
+def follow(
+    client: Client,
+    view: RolloutView,
+    timeout_s: float | None = None,
+    *,
+    through_approval: bool = False,
+    quiet: bool = False,
+) -> tuple[RolloutView, int]:
+    """A rollout as it is at its end, and the exit code that says which. `quiet`: its moves are not printed.
+
+    Ends the command with code 130 at Ctrl-C."""
     until = time.monotonic() + timeout_s if timeout_s is not None else None
     stops = ENDED.keys() - ({Phase.AWAITING_APPROVAL} if through_approval else set())
     told = 0
@@ -46,7 +62,7 @@ def watch(
         with console.status(now_of(view)) as shown:
             for now in _views(client, view, until):
                 view = now
-                for move in () if as_json else view.history[told:]:
+                for move in () if quiet else view.history[told:]:
                     console.print(line_of(move), soft_wrap=True)
                 told = len(view.history)
                 shown.update(now_of(view))
@@ -55,14 +71,12 @@ def watch(
     except KeyboardInterrupt:
         complain(f"rollout {view.id} goes on", f"come back with `serinus rollout watch {view.id}`; end it with `abort`")
         raise typer.Exit(INTERRUPTED) from None
-    if as_json:
-        print_json(view)
     if view.phase not in stops:
         complain(f"rollout {view.id} is still {view.phase}", f"it waits for: {view.waiting_for}")
-        raise typer.Exit(TIMED_OUT)
-    if view.phase == Phase.AWAITING_APPROVAL and not as_json:
+        return view, TIMED_OUT
+    if view.phase == Phase.AWAITING_APPROVAL and not quiet:
         complain(f"rollout {view.id} awaits approval: {view.waiting_for}", f"serinus rollout approve {view.id} -m WHY")
-    raise typer.Exit(ENDED[view.phase])
+    return view, ENDED[view.phase]
 
 
 def _views(client: Client, view: RolloutView, until: float | None) -> Iterator[RolloutView]:

@@ -62,7 +62,8 @@ def _model(view: ModelView, outcome: Outcome) -> dict[str, Any]:
 
 def _rollout(view: RolloutView, outcome: Outcome) -> dict[str, Any]:
     began = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(view.started_at))
-    metadata = {"name": view.id, "creationTimestamp": began}
+    name = f"{view.model[:30].replace('_', '-')}-{view.id}"  # one that Kubernetes takes
+    metadata = {"name": name, "creationTimestamp": began}
     if view.key is not None:
         metadata["uid"] = view.key
     spec: dict[str, Any] = {"model": view.model, "version": view.candidate}
