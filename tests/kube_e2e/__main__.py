@@ -12,6 +12,8 @@ from pathlib import Path
 from tests.kube_e2e import volumes
 from tests.kube_e2e.cluster import NAMESPACE, Cluster, NotRun, find
 from tests.kube_e2e.install import image, install
+from tests.kube_e2e.rolled import served
+from tests.kube_e2e.serving import Served
 from tests.kube_e2e.story import Story
 from tests.kube_e2e.system import system
 
@@ -29,6 +31,7 @@ def main() -> int:
         try:
             story.step("install", lambda: _install(cluster, folder, built), after=("image",))
             system(story, cluster)
+            served(story, Served(cluster, built or "", folder / "packages"))
         finally:
             if not os.environ.get("KEEP"):
                 story.step("uninstall", lambda: _uninstall(cluster))

@@ -12,7 +12,6 @@ import yaml
 
 from tests.kube_e2e.cluster import NAMESPACE, REPOSITORY, Cluster, NotRun, until
 
-OPERATOR = REPOSITORY / "controller" / "operator" / "__main__.py"
 OVERLAY = REPOSITORY / "deploy" / "kubernetes" / "overlays" / "dev"
 BUILD = REPOSITORY / "deploy" / "image" / "build"
 
@@ -36,18 +35,10 @@ def install(cluster: Cluster, folder: Path, name: str) -> None:
         "resources": [os.path.relpath(OVERLAY, folder.resolve())],
         "images": [{"name": "serinus.local/serinus", "newName": new, "newTag": tag}],
     }
-    if OPERATOR.is_file():
-        told["components"] = [os.path.relpath(OVERLAY.parents[1] / "operator", folder.resolve())]
     (folder / "kustomization.yaml").write_text(yaml.safe_dump(told))
     for _ in range(2):
         cluster.kubectl("apply", "--server-side", "-k", str(folder))
     assert cluster.kubectl("diff", "--server-side", "-k", str(folder)) == ""
-
-
-def operator_ready(cluster: Cluster) -> None:
-    if not OPERATOR.is_file():
-        raise NotRun("this checkout has no operator, so neither pools nor models nor rollouts by kubectl apply")
-    ready(cluster, "serinus-operator")
 
 
 def ready(cluster: Cluster, name: str, within_s: float = 120) -> None:

@@ -7,7 +7,7 @@ import json
 import time
 
 from tests.kube_e2e.cluster import REPOSITORY, Cluster, until
-from tests.kube_e2e.install import delete_pod, operator_ready, ready, replaced, serinus
+from tests.kube_e2e.install import delete_pod, ready, replaced, serinus
 from tests.kube_e2e.story import Story
 
 COMPONENT = "app.kubernetes.io/component={}"
@@ -16,9 +16,8 @@ COMPONENT = "app.kubernetes.io/component={}"
 def system(story: Story, cluster: Cluster) -> None:
     """Come up, be asked, lose pods, exchange a token."""
     story.step("first tokens", lambda: _tokens(cluster), after=("install",))
-    for name in ("controller", "monitor"):
+    for name in ("controller", "monitor", "operator"):
         story.step(f"{name} ready", lambda each=name: ready(cluster, f"serinus-{each}"), after=("first tokens",))
-    story.step("operator ready", lambda: operator_ready(cluster), after=("first tokens",))
     story.step("kubectl serinus", lambda: _asked(cluster), after=("controller ready",))
     story.step("a token in no log", lambda: _silent(cluster), after=("controller ready",))
     story.step("read-only, not root", lambda: _locked(cluster), after=("controller ready",))
