@@ -33,9 +33,7 @@ MOST_FILES = 1_000
 def apply(
     file: Annotated[
         Path,
-        typer.Option(
-            "--file", "-f", help="An SLA, or resources: YAML, a folder of it, or - .", exists=True, allow_dash=True
-        ),
+        typer.Option("--file", "-f", help="An SLA, or resources: YAML, a folder of it, or - for stdin."),
     ],
     pool: Annotated[str | None, typer.Option(help="Serving pool of the model, with an SLA (default).")] = None,
     signed_by: Annotated[
@@ -88,6 +86,8 @@ def _texts(file: Path) -> Iterator[tuple[str, str]]:
     if str(file) == "-":
         yield sys.stdin.read(MAX_YAML_BYTES + 1), "stdin"
         return
+    if not file.exists():
+        raise typer.BadParameter(f"{file} does not exist", param_hint="--file")
     files = [file]
     if file.is_dir():
         files = sorted(each for each in file.iterdir() if each.suffix in (".yaml", ".yml") and each.is_file())

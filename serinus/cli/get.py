@@ -64,7 +64,7 @@ async def _shown(home: Path | None, kind: str, name: str | None) -> list[dict[st
 
 
 def _table(kind: str, found: list[dict[str, Any]], *, wide: bool) -> None:
-    columns = [(head, path) for head, _, path, priority in COLUMNS[kind] if wide or not priority]
+    columns = [(head, path) for head, _, path, priority in COLUMNS[kind] if head != "Id" and (wide or not priority)]
     rows = [
         (each["status"].get("id", each["metadata"]["name"]), *(cell(each, path) for _, path in columns), _age(each))
         for each in found
