@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -144,6 +145,29 @@ def test_a_status_has_its_own_form(kube: Kubectl) -> None:
     done = kube("patch", "mtm/it", "--subresource=status", "--type=merge", "-p", wrong)
     assert done.returncode == 1
     assert "status.conditions[0].status" in done.stderr
+
+
+def test_a_model_that_serves_is_not_deleted_by_a_slip(kube: Kubectl) -> None:
+    body = copy.deepcopy(MODEL)
+    for name in ("serves", "never-served", "retired"):
+        body["metadata"] = {"name": name}
+        assert kube("apply", "--server-side", "-f", "-", text=yaml.safe_dump(body)).returncode == 0
+    for name in ("serves", "retired"):
+        stable = json.dumps({"status": {"stable": 3}})
+        assert kube("patch", f"mtm/{name}", "--subresource=status", "--type=merge", "-p", stable).returncode == 0
+    end = time.monotonic() + 60
+    while (refused := kube("delete", "mtm/serves", "--dry-run=server")).returncode == 0:  # until the rule is in force
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    assert "version 3 of serves serves; to delete it all the same" in refused.stderr
+    assert kube("delete", "mtm/serves").returncode == 1
+    assert kube("delete", "mtm/never-served").returncode == 0
+    assert kube("annotate", "mtm/serves", "serinus.dev/retire=yes").returncode == 0
+    assert kube("delete", "mtm/serves").returncode == 1
+    assert kube("annotate", "mtm/serves", "serinus.dev/retire=true", "--overwrite").returncode == 0
+    assert kube("delete", "mtm/serves").returncode == 0
+    namespace = ("--as=system:serviceaccount:kube-system:namespace-controller", "--as-group=system:masters")
+    assert kube("delete", "mtm/retired", *namespace).returncode == 0
 
 
 def schema_of(definition: dict[str, Any]) -> dict[str, Any]:
