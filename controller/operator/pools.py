@@ -99,7 +99,8 @@ def _outcome(resource: ServingPool, pool: Pool, before: dict[str, Any] | None, n
         told.append(Told("Ready", f"{pool.name} answers"))
     cluster = (status.get("activeServiceStatus") or {}).get("rayClusterStatus") or {}
     wanted = cluster.get("desiredWorkerReplicas")
-    trouble = _trouble(status)
+    refused = ray.get("reason") == "ValidationFailed"
+    trouble = str(ray.get("message", "")) if refused else _trouble(status)
     fields = {
         "endpoint": f"http://{pool.name}-serinus.{pool.namespace}:8000",
         "ready": None if wanted is None else f"{cluster.get('readyWorkerReplicas', 0)}/{wanted}",
@@ -108,7 +109,7 @@ def _outcome(resource: ServingPool, pool: Pool, before: dict[str, Any] | None, n
     conditions = (
         condition("Ready", ready, "Serves" if ready else "Starts", str(ray.get("message", ""))),
         condition("Progressing", upgrading or not ready, "Moves" if upgrading else "Settled" if ready else "Starts"),
-        condition("Degraded", bool(trouble), "Application" if trouble else "Well", trouble),
+        condition("Degraded", bool(trouble), "Refused" if refused else "Application" if trouble else "Well", trouble),
     )
     return Outcome(fields, conditions, tuple(told), settled=ready and not upgrading)
 

@@ -93,6 +93,7 @@ def _head(pool: Pool) -> dict[str, Any]:
     """Ray's own processes; no replica runs there, for it has no unit of any role."""
     start = {"num-cpus": "0", "dashboard-host": "0.0.0.0", "object-store-memory": "104857600"}  # noqa: S104
     ports = [_port("gcs-server", 6379), _port("dashboard", 8265), _port("client", 10001)]
+    ports.append(_port("serve", HTTP))  # KubeRay makes its Service from it; the head is not in it
     return {"rayStartParams": start, "template": _pod(pool, HEAD, pool.head, {"name": "ray-head", "ports": ports})}
 
 
@@ -107,8 +108,8 @@ def _workers(pool: Pool, role: str, pods: tuple[int, int], size: Size) -> dict[s
         "replicas": pods[0],
         "minReplicas": pods[0],
         "maxReplicas": pods[1],
-        "rayStartParams": {"num-cpus": "1", "object-store-memory": "104857600"},
-        "resources": {role.replace("-", "_"): "1"},
+        "rayStartParams": {"object-store-memory": "104857600"},
+        "resources": {"CPU": "1", role.replace("-", "_"): "1"},
         "template": _pod(pool, role, size, container),
     }
 
