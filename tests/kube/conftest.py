@@ -61,9 +61,8 @@ def api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
                 yield ApiServer(folder / "kubeconfig", found)
                 return
         finally:
-            for process in reversed(started):
+            for process in reversed(started):  # one after the other: the API server's last words go to etcd
                 process.terminate()
-            for process in reversed(started):
                 _end(process)
     pytest.fail(f"the API server did not start: {(folder / 'kube-apiserver.log').read_text()[-2_000:]}")
 

@@ -36,6 +36,7 @@ MODEL = resource(
 ROLLOUT = resource("Rollout", {"model": "ads", "version": 2})
 GOOD = {each["kind"]: each for each in (POOL, MODEL, ROLLOUT)}
 FREEZE = {"freezes": [{"start": "2026-12-18T00:00:00Z", "end": "2026-12-17T00:00:00Z"}]}
+FALLING = [{"canary_bp": 100, "hold_s": 0}, {"canary_bp": 50, "hold_s": 0}]
 REFUSED = [
     Change("ServingPool", "metadata.name", "a.b", "metadata.name"),
     Change("ServingPool", "spec.image", None, "spec.image"),
@@ -82,6 +83,7 @@ REFUSED = [
     Change("Rollout", "spec.version", 0, "spec.version"),
     Change("Rollout", "spec.package", {"uri": "s3://it"}, "version or a package"),
     Change("Rollout", "spec.plan", {"steps": []}, "spec.plan.steps"),
+    Change("Rollout", "spec.plan", {"steps": FALLING}, "spec.plan.steps"),
     Change("Rollout", "spec.plan", {"windows": FREEZE}, "freezes"),
     Change("Rollout", "spec.queue", "often", "spec.queue"),
 ]
