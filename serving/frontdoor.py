@@ -81,7 +81,10 @@ class Door:
         self.load = Load()
 
     async def start(self) -> None:
-        """Begin to follow the routes, to send shadow copies and to write marks."""
+        """Begin to follow the routes, to send shadow copies and to write marks.
+
+        It returns when the models are answered: requests come from then on, also to a front door that has just been
+        added. That takes at most the settings' `settle_s`, also without a controller."""
         self._recorder.start()
         loops: list[Coroutine[Any, Any, None]] = [
             self.follower.run(),
@@ -93,6 +96,9 @@ class Door:
         self._tasks = [asyncio.create_task(loop) for loop in loops]
         for task in self._tasks:
             task.add_done_callback(_end_if_broken)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._settings.settle_s):
+                await self.follower.settled()
 
     async def stop(self) -> None:
         """Stop the loops, finish the labels that wait, and write a last mark."""

@@ -20,6 +20,7 @@ from serving.runtime import Loader
 from serving.settings import Settings
 
 log = logging.getLogger(__name__)
+SETTLE_LOOK_S = 0.02
 MAX_BACK_OFF_S = 5.0
 
 
@@ -55,6 +56,15 @@ class Follower:
         finally:
             self.holdings.close()
             await self._http.aclose()
+
+    async def settled(self) -> None:
+        """Until it has heard of its models and each is answered here, or cannot be for now."""
+        while not (self.synced or self._known) or any(map(self._on_its_way, self._pending.values())):
+            await asyncio.sleep(SETTLE_LOOK_S)
+
+    def _on_its_way(self, table: RouteTable) -> bool:
+        """Whether a model that is not answered here yet soon will be."""
+        return table.model not in self.applied and not self._missing(table) & self.holdings.failed.keys()
 
     def report(self) -> ReplicaReport:
         """What this replica says of itself now."""
@@ -153,9 +163,10 @@ class Follower:
         while True:
             try:
                 asked_at = time.monotonic()
-                watched = await self._ask(self._settings.poll_s)
+                long = self.synced  # the first answer is to come at once, also where there is no model
+                watched = await self._ask(self._settings.poll_s if long else 0.0)
                 self.synced, pause_s = True, 0.2
-                if not self.take(watched) and time.monotonic() < asked_at + 1.0:
+                if not self.take(watched) and long and time.monotonic() < asked_at + 1.0:
                     await asyncio.sleep(1.0)  # a controller that insists on old tables must not make us spin
             except (httpx.HTTPError, OSError, ValidationError) as error:
                 log.warning("the controller cannot be followed: %s", error)

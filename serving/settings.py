@@ -31,6 +31,7 @@ class Settings:
     `spool_bytes`: memory of each front door for rows that wait for the disk.
     `compact_every_s`: closed hours of the logs become Parquet so often, 0: never; `compact_quiet_s`: without a write.
     `keep_days`: of predictions and labels; `keep_inputs_days`: of inputs.
+    `settle_s`: a front door that starts waits so long at most until it answers every model.
     `metrics_port`: where Prometheus may ask, 0: nowhere; `metrics_token_file`: what it must show then.
     `replay_token_sha256`: hex digest of the token whose bearer may use any event time; "" means nobody may."""
 
@@ -67,6 +68,7 @@ class Settings:
     keep_days: int = 30
     keep_inputs_days: int = 14
     poll_s: float = 30.0
+    settle_s: float = 0.0
     metrics_host: str = "127.0.0.1"
     metrics_port: int = 0
     metrics_token_file: Path | None = None
@@ -113,6 +115,7 @@ class Settings:
             compact_quiet_s=_whole(env, "SERINUS_COMPACT_QUIET_S", 900, 1, 86_400),
             keep_days=_whole(env, "SERINUS_KEEP_DAYS", 30, 1, 9_999),
             keep_inputs_days=_whole(env, "SERINUS_KEEP_INPUTS_DAYS", 14, 1, 9_999),
+            settle_s=_whole(env, "SERINUS_SETTLE_S", 5, 0, 600),
             spool_bytes=_whole(env, "SERINUS_SPOOL_MB", 16, 1, 4096) << 20,
             candidate_deadline_s=_whole(env, "SERINUS_CANDIDATE_DEADLINE_MS", 250, 1, 60_000) / 1000,
         )

@@ -36,6 +36,7 @@ def environment(pool: Pool) -> dict[str, str]:
     """Names and values; nothing secret is among them. What the pool sets by name never moves what is fixed here."""
     named = {f"SERINUS_{name.upper()}": str(value) for name, value in sorted(pool.settings.items())}
     fixed = {
+        "SERINUS_SETTLE_S": "30",  # a pod that is new has neither tables nor packages
         "HOME": "/home/serinus",
         "SERINUS_HOME": STATE,
         "SERINUS_LOG": LOG,

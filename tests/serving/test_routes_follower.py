@@ -89,6 +89,37 @@ def test_a_version_that_fails_its_sample_is_reported_and_the_old_table_stays(
     asyncio.run(story())
 
 
+def test_it_is_settled_when_each_model_is_answered_or_cannot_be(
+    settings: Settings, controller: Any, packages: Packages, tmp_path: Path, tools: Any
+) -> None:
+    bad = tools.write_package(tmp_path / "bad", 9, spoil_sample=True)
+
+    async def settles(follower: Follower) -> None:
+        async with asyncio.timeout(20):
+            await follower.settled()
+
+    async def story() -> None:
+        async with following(settings, controller.url) as follower:
+            await settles(follower)  # with no model there is nothing to wait for
+            assert follower.synced
+        controller.put(table(packages, 1))
+        async with following(settings, controller.url) as follower:
+            assert not follower.applied
+            await settles(follower)
+            assert epoch_of(follower) == 1
+        shutil.rmtree(settings.routes_cache)
+        controller.put(table({**packages, 3: bad}, 2, stable=3))
+        async with following(settings, controller.url) as follower:
+            await settles(follower)
+            assert bad.digest in follower.holdings.failed
+        async with following(settings, "http://127.0.0.1:9") as follower:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(follower.settled(), 0.3)
+            assert not follower.synced  # it gave up for the time was over, not for it knew anything
+
+    asyncio.run(story())
+
+
 def test_an_older_table_is_refused(settings: Settings, packages: Packages) -> None:
     async def story() -> None:
         async with following(settings, "http://127.0.0.1:9") as follower:
