@@ -33,6 +33,7 @@ class Settings:
     `keep_days`: of predictions and labels; `keep_inputs_days`: of inputs.
     `settle_s`: a front door that starts waits so long at most until it answers every model.
     `metrics_port`: where Prometheus may ask, 0: nowhere; `metrics_token_file`: what it must show then.
+    `metrics_here`: each replica opens that port itself, for it has a pod of its own.
     `replay_token_sha256`: hex digest of the token whose bearer may use any event time; "" means nobody may."""
 
     home: Path
@@ -72,6 +73,7 @@ class Settings:
     metrics_host: str = "127.0.0.1"
     metrics_port: int = 0
     metrics_token_file: Path | None = None
+    metrics_here: bool = False
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Settings:
@@ -103,6 +105,7 @@ class Settings:
             metrics_host=env.get("SERINUS_METRICS_HOST") or "127.0.0.1",
             metrics_port=_whole(env, "SERINUS_METRICS_PORT", 0, 0, 65_535),
             metrics_token_file=Path(shown).absolute() if (shown := env.get("SERINUS_METRICS_TOKEN_FILE")) else None,
+            metrics_here=env.get("SERINUS_METRICS_HERE") == "1",
             routes_cache=Path(env.get("SERINUS_ROUTES_CACHE") or home / "routes" / pool).absolute(),
             package_cache=Path(env.get("SERINUS_PACKAGE_CACHE") or home / "fetched" / pool).absolute(),
             package_cache_bytes=_whole(env, "SERINUS_PACKAGE_CACHE_MB", 20_480, 1, 999_999) << 20,

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from serinus.exposition import Page
+from prometheus_client import CollectorRegistry
+
+from serinus.errors import Unavailable
+from serinus.exposition import Page, Port, Scraped
 from serving.applied import Applied
 from serving.process import process
 from serving.settings import Settings
 from serving.tally import Tally
 from serving.tally_files import EVERY_S, Sums, leave
 
-__all__ = ["Samples", "adopt_heads", "front_samples", "keep_leaving", "shown"]
+__all__ = ["Samples", "adopt_heads", "front_samples", "keep_leaving", "show", "shown"]
 
+log = logging.getLogger(__name__)
 Samples = dict[str, Any]
 LOGS = ("predictions", "inputs")
 SHADOW = {"shadow_dropped": "dropped", "shadow_failed": "failed", "shadow_limited": "limited"}
@@ -26,12 +31,29 @@ async def keep_leaving(settings: Settings, writer: str, samples: Callable[[], Sa
     """Leave this process's counts in its file once a second, for ever; at the end once more. Nothing without a port."""
     if not settings.metrics_port:
         return
+    port: Port | None = None
     try:
         while True:
+            if settings.metrics_here and port is None:
+                port = show(settings)
             await asyncio.to_thread(leave, settings.metrics, writer, samples())
             await asyncio.sleep(EVERY_S)
     finally:
         leave(settings.metrics, writer, samples())
+        if port is not None:
+            port.close()
+
+
+def show(settings: Settings) -> Port | None:
+    """The port where Prometheus may ask, for all processes of the folder. None while another process has it: a replica
+    that follows another in one pod. Raises BadInput where strangers could ask without a token."""
+    registry = CollectorRegistry()
+    registry.register(Scraped(shown(settings.metrics)))
+    try:
+        return Port(registry, settings.metrics_host, settings.metrics_port, settings.metrics_token_file)
+    except Unavailable as error:
+        log.info("metrics: %s", error.detail)
+        return None
 
 
 def adopt_heads(tally: Tally, models: Iterable[Applied]) -> None:

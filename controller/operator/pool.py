@@ -27,7 +27,8 @@ class Pool:
     """`front_doors`, `candidates`: least and most pods. `settings`: SERINUS_* names without the prefix, lower case.
 
     `ray_secret`: a Secret with the key `auth_token`; `token_secret`: the pool's own token for the controller, key
-    `token`. `log_claim`: a claim that many pods may write. `redis` None: a head lost for 60 s ends the pool's pods."""
+    `token`. `log_claim`: a claim that many pods may write. `metrics_secret`: what Prometheus must show, key `token`.
+    `redis` None: a head lost for 60 s ends the pool's pods."""
 
     name: str
     namespace: str
@@ -44,6 +45,7 @@ class Pool:
     head: Size = Size("500m", "2Gi")
     ray_secret: str = "serinus-ray-token"  # noqa: S105 (the name of a Secret)
     token_secret: str = "serinus-replica-token"  # noqa: S105 (the name of a Secret)
+    metrics_secret: str = "serinus-viewer-token"  # noqa: S105 (the name of a Secret)
     redis: Redis | None = None
     max_connections: int = 2000
     service_type: str = "ClusterIP"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from controller.operator.pool import Pool
 
-__all__ = ["LOG", "STATE", "TOKEN", "environment"]
+__all__ = ["LOG", "METRICS", "METRICS_PORT", "STATE", "TOKEN", "environment"]
 
 LOG, STATE, TOKEN = "/var/log/serinus", "/var/lib/serinus", "/etc/serinus/token"
+METRICS, METRICS_PORT = "/etc/serinus/metrics", 9464
 TUNED = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_worker_niceness": "0",
@@ -48,6 +49,10 @@ def environment(pool: Pool) -> dict[str, str]:
         "SERINUS_GRPC_BIND": "0.0.0.0" if pool.grpc else "127.0.0.1",  # noqa: S104 (a network policy fences it)
         "SERINUS_FRONT_DOORS": _range(pool.front_doors),
         "SERINUS_CANDIDATES": _range(pool.candidates),
+        "SERINUS_METRICS_HERE": "1",
+        "SERINUS_METRICS_PORT": str(METRICS_PORT),
+        "SERINUS_METRICS_HOST": "0.0.0.0",  # noqa: S104 (a network policy fences it, and a token)
+        "SERINUS_METRICS_TOKEN_FILE": f"{METRICS}/token",
         "RAY_SERVE_HAPROXY_MAXCONN": str(pool.max_connections),
     }
     return {**named, **TUNED, **fixed}

@@ -36,6 +36,7 @@ def pool_of(resource: ServingPool, namespace: str, api: str) -> Pool:
         head=_size(spec.resources.head),
         ray_secret=spec.ray.token_secret,
         token_secret=spec.token_secret,
+        metrics_secret=spec.metrics_secret,
         redis=None if redis is None else Redis(redis.address, redis.password_secret),
         max_connections=spec.haproxy.max_connections,
         service_type=spec.service.type,

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from controller.operator.pool import Pool, Size
-from controller.operator.pool_environment import LOG, STATE, TOKEN, environment
+from controller.operator.pool_environment import LOG, METRICS, METRICS_PORT, STATE, TOKEN, environment
 
 __all__ = ["objects"]
 
@@ -101,7 +101,11 @@ def _workers(pool: Pool, role: str, pods: tuple[int, int], size: Size) -> dict[s
     """Pods for replicas of one role: Ray knows of one unit of its resource in each, so one replica is in each."""
     path, port = ("/-/healthz", HTTP) if role == FRONT else ("/api/local_raylet_healthz", 52365)
     probe = {"httpGet": {"path": path, "port": port}, "periodSeconds": 1, "timeoutSeconds": 1, "failureThreshold": 1}
-    ports = [_port("serve", HTTP), *([_port("grpc", GRPC)] if pool.grpc and role == FRONT else [])]
+    ports = [
+        _port("serve", HTTP),
+        _port("serinus", METRICS_PORT),
+        *([_port("grpc", GRPC)] if pool.grpc and role == FRONT else []),
+    ]
     container = {"name": "ray-worker", "ports": ports, "readinessProbe": probe}
     return {
         "groupName": role,
@@ -118,6 +122,7 @@ def _pod(pool: Pool, role: str, size: Size, container: dict[str, Any]) -> dict[s
     folders = {"tmp": "/tmp", "home": "/home/serinus", "state": STATE}  # noqa: S108 (an emptyDir of this pod)
     mounts: list[dict[str, Any]] = [{"name": name, "mountPath": path} for name, path in folders.items()]
     mounts += [{"name": "log", "mountPath": LOG}, {"name": "token", "mountPath": TOKEN, "readOnly": True}]
+    mounts.append({"name": "metrics", "mountPath": METRICS, "readOnly": True})
     need = {"cpu": size.cpu, "memory": size.memory}
     return {
         "metadata": {"labels": {**_labels(pool), "serinus.dev/role": role}},
@@ -142,6 +147,7 @@ def _pod(pool: Pool, role: str, size: Size, container: dict[str, Any]) -> dict[s
                 *({"name": name, "emptyDir": {}} for name in folders),
                 {"name": "log", "persistentVolumeClaim": {"claimName": pool.log_claim}},
                 {"name": "token", "secret": {"secretName": pool.token_secret, "defaultMode": 0o440}},
+                {"name": "metrics", "secret": {"secretName": pool.metrics_secret, "defaultMode": 0o440}},
             ],
         },
     }

@@ -87,7 +87,8 @@ class PoolSpec(Word):
     """`image`: of Serinus, for all its pods. `api`: URL of the controller, None: that of the operator.
 
     `settings`: of serving, by their names without SERINUS_ and in lower case: `cache_ms: 100`, `precision: int8`.
-    `token_secret`: the pool's own token for the controller, key `token`."""
+    `token_secret`: the pool's own token for the controller, key `token`. `metrics_secret`: what Prometheus must show,
+    key `token`."""
 
     image: Annotated[str, Field(min_length=1, max_length=500)]
     api: Annotated[str, Field(pattern=r"^https?://[^\s]{1,250}$")] | None = None
@@ -101,6 +102,7 @@ class PoolSpec(Word):
     service: Entrance = Entrance()
     log: Log = Log()
     token_secret: SecretName = "serinus-replica-token"  # noqa: S105 (the name of a Secret)
+    metrics_secret: SecretName = "serinus-viewer-token"  # noqa: S105 (the name of a Secret)
 
 
 class ServingPool(Resource):

@@ -44,6 +44,10 @@ def _install(cluster: Cluster, folder: Path, built: str) -> None:
 
 
 def _uninstall(cluster: Cluster) -> None:
+    """As docs/kubernetes.md says: what the operator holds first, then the rest."""
+    cluster.kubectl("annotate", "multitaskmodels,servingpools", "--all", "serinus.dev/retire=true", check=False)
+    for kind in ("rollouts", "multitaskmodels", "servingpools"):
+        cluster.kubectl("delete", kind, "--all", "--timeout=120s")
     cluster.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--timeout=240s")
     volumes.remove(cluster)
 
