@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
+
+from pydantic import ValidationError
 
 from serinus.errors import BadInput
 from serinus.resources.metadata import API_VERSION
@@ -44,8 +47,29 @@ def read_manifests(text: str, source: str) -> tuple[AnyResource, ...]:
 
 
 def resource_of(body: dict[str, Any]) -> AnyResource:
-    """A resource as Kubernetes' API gives it. Raises pydantic's ValidationError, KeyError for another kind."""
-    return KINDS[body["kind"]].model_validate(body)
+    """A resource as Kubernetes' API gives it. Raises pydantic's ValidationError, KeyError for another kind.
+
+    A field that only a newer definition knows is left out: definitions are upgraded before operators."""
+    kind = KINDS[body["kind"]]
+    try:
+        return kind.model_validate(body)
+    except ValidationError as error:
+        known = deepcopy(body)
+        for each in error.errors():
+            if each["type"] == "extra_forbidden":
+                _leave_out(known, each["loc"])
+        return kind.model_validate(known)
+
+
+def _leave_out(body: Any, path: tuple[int | str, ...]) -> None:
+    """What is not there as such (a step may be the form of a union) stays as it is."""
+    for step in path[:-1]:
+        if (isinstance(body, list) and isinstance(step, int) and step < len(body)) or (
+            isinstance(body, dict) and step in body
+        ):
+            body = body[step]
+    if isinstance(body, dict):
+        body.pop(path[-1], None)
 
 
 def _resource(document: Document) -> AnyResource:
