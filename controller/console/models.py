@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Any
 
 import yaml
 from fastapi import APIRouter, Query, Request
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 from starlette.responses import RedirectResponse, Response
 
 from controller.aliases import RESERVED
+from controller.console.heat import heat_of, intervals_of
+from controller.console.looks import counted, guards_of
 from controller.console.render import page, to_path
 from controller.console.visit import Fields, Visit, Visitor
 from controller.paging import Key, Paging, page_of
@@ -24,6 +27,7 @@ from controller.views import alias_view, health_view, model_view, rollout_view
 from controller.weights import weights_history
 from controller.words import WeightsBody
 from serinus.errors import BadInput, SerinusError
+from serinus.rollouts import Phase
 
 __all__ = ["router"]
 
@@ -123,6 +127,7 @@ def _page(
             "rollouts": [rollout_view(session, each, now) for each in session.scalars(rollouts)],
             "slas": list(session.scalars(slas)),
             "tasks": sorted({*view.sla.tasks}),
+            **_heat(session, name),
         }
     sla = yaml.safe_dump(view.sla.model_dump(mode="json", exclude_defaults=True), sort_keys=False, allow_unicode=True)
     return page(
@@ -138,3 +143,13 @@ def _page(
         cells=view.sla.cells(),
         **context,
     )
+
+
+def _heat(session: Session, model: str) -> dict[str, Any]:
+    """The look that counts of the rollout that goes on, else of the one that began last."""
+    begun = select(RolloutRow).where(RolloutRow.model == model, RolloutRow.phase != Phase.QUEUED)
+    newest = begun.order_by(RolloutRow.active_model.is_(None), RolloutRow.started_at.desc()).limit(1)
+    row = session.scalar(newest)
+    look = counted(session, row.id) if row is not None else None
+    guards = guards_of(look) if look else []
+    return {"look": look, "heat": heat_of(guards), "intervals": intervals_of(guards)}
