@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from copy import deepcopy
 from typing import Any
 
@@ -64,9 +65,7 @@ def resource_of(body: dict[str, Any]) -> AnyResource:
 def _leave_out(body: Any, path: tuple[int | str, ...]) -> None:
     """What is not there as such (a step may be the form of a union) stays as it is."""
     for step in path[:-1]:
-        if (isinstance(body, list) and isinstance(step, int) and step < len(body)) or (
-            isinstance(body, dict) and step in body
-        ):
+        with suppress(KeyError, IndexError, TypeError):
             body = body[step]
     if isinstance(body, dict):
         body.pop(path[-1], None)
