@@ -1,6 +1,6 @@
 """`python -m tests.kube_e2e`: the dev overlay in a real cluster, models served and rolled out by `kubectl apply`.
 
-KEEP=1 leaves it installed. SERINUS_IMAGE: an image that the cluster has already."""
+KEEP=1 leaves it installed. HEADS=1 deletes the Ray head as well, without and with Redis. SERINUS_IMAGE: an image that the cluster has already."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tests.kube_e2e import volumes
 from tests.kube_e2e.cluster import NAMESPACE, Cluster, NotRun, find
+from tests.kube_e2e.heads import heads
 from tests.kube_e2e.install import image, install
 from tests.kube_e2e.rolled import served
 from tests.kube_e2e.serving import Served
@@ -31,7 +32,10 @@ def main() -> int:
         try:
             story.step("install", lambda: _install(cluster, folder, built), after=("image",))
             system(story, cluster)
-            served(story, Served(cluster, built or "", folder / "packages"))
+            it = Served(cluster, built or "", folder / "packages")
+            served(story, it)
+            if os.environ.get("HEADS"):
+                heads(story, it)
         finally:
             if not os.environ.get("KEEP"):
                 story.step("uninstall", lambda: _uninstall(cluster))

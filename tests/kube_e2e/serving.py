@@ -90,11 +90,11 @@ class Served:
         made = time.monotonic() - began
         self.cluster.kubectl("wait", "--for=condition=Ready", f"pool/{POOL}", f"--timeout={READY_S:g}s", timeout_s=400)
         ready = time.monotonic() - began
-        until("all pods", READY_S, self._all_ready)
+        until("all pods", READY_S, self.all_ready)
         every = time.monotonic() - began
         return f"RayService after {made:.1f} s, Ready after {ready:.1f} s, every pod after {every:.1f} s"
 
-    def _all_ready(self) -> bool:
+    def all_ready(self) -> bool:
         pods = self.cluster.get("pods", "-l", f"serinus.dev/pool={POOL}")["items"]
         good = [
             any(each["type"] == "Ready" and each["status"] == "True" for each in pod["status"].get("conditions", ()))
