@@ -1,6 +1,7 @@
 """`python -m tests.kube_e2e`: the dev overlay in a real cluster, models served and rolled out by `kubectl apply`.
 
-KEEP=1 leaves it installed. HEADS=1 deletes the Ray head as well, without and with Redis. SERINUS_IMAGE: an image that the cluster has already."""
+KEEP=1 leaves it installed. HEADS=1 deletes the Ray head as well, without and with Redis.
+SERINUS_IMAGE: an image that the cluster has already."""
 
 from __future__ import annotations
 

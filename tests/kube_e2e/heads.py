@@ -24,6 +24,7 @@ DOCKERFILE = """FROM python:3.11-slim-bookworm
 RUN apt-get update -q && apt-get install -q -y --no-install-recommends redis-server
 USER 1000:1000
 """
+START = 'exec redis-server --dir /data --protected-mode no --requirepass "$(cat /word/password)"'
 WATCHED_S = 100.0
 """A head that is lost for 60 s takes the workers along, where nothing keeps what it knew."""
 
@@ -90,7 +91,7 @@ def _redis(cluster: Cluster) -> None:
         "name": "redis",
         "image": IMAGE,
         "imagePullPolicy": "IfNotPresent",
-        "command": ["sh", "-c", 'exec redis-server --dir /data --protected-mode no --requirepass "$(cat /word/password)"'],
+        "command": ["sh", "-c", START],
         "resources": {"requests": {"cpu": "20m", "memory": "64Mi"}, "limits": {"cpu": "1", "memory": "256Mi"}},
         "securityContext": {
             "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}
