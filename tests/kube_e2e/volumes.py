@@ -18,10 +18,10 @@ def make(cluster: Cluster) -> None:
         return
     if cluster.kit is None:
         raise NotRun("the cluster of $KUBECONFIG has no StorageClass, so that no claim gets a volume")
-    for each in cluster.get("pv")["items"]:  # of a run that left them behind: a claim that is new does not get them
-        if each["metadata"]["name"] in CLAIMS and each["status"]["phase"] == "Released":
-            cluster.kubectl("delete", "pv", each["metadata"]["name"])
-            shutil.rmtree(FOLDER / each["metadata"]["name"], ignore_errors=True)
+    bound = {each["metadata"]["name"] for each in cluster.get("pv")["items"] if each["status"]["phase"] != "Released"}
+    for claim in CLAIMS.keys() - bound:  # what a run left behind, perhaps of another cluster
+        cluster.kubectl("delete", "pv", claim, "--ignore-not-found")
+        shutil.rmtree(FOLDER / claim, ignore_errors=True)
     cluster.apply(*(_volume(claim, size) for claim, size in CLAIMS.items()))
 
 
