@@ -10,11 +10,10 @@ __all__ = ["BY_HAND", "FAULTS", "PAGES", "blocks", "line_of"]
 
 PAGES = {path.stem: path for path in sorted((Path(__file__).parents[2] / "deploy" / "runbooks").glob("*.md"))}
 FAULTS = {
-    "no-active-controller": "the controller is stopped by SIGSTOP",
-    "database-down": "the controller's SQLite file is moved away",
     "target-down": "the monitor is stopped by SIGSTOP",
     "promotion-held": "the rollout is paused",
     "notices-stuck": "the only target refuses connections, and a test notice is sent",
+    "no-active-controller": "the controller is stopped by SIGSTOP",
 }
 """Runbook -> the fault that `python -m tests.runbooks` injects."""
 BY_HAND = {
