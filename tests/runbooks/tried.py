@@ -12,7 +12,6 @@ PAGES = {path.stem: path for path in sorted((Path(__file__).parents[2] / "deploy
 FAULTS = {
     "target-down": "the monitor is stopped by SIGSTOP",
     "promotion-held": "the rollout is paused",
-    "notices-stuck": "the only target refuses connections, and a test notice is sent",
     "no-active-controller": "the controller is stopped by SIGSTOP",
 }
 """Runbook -> the fault that `python -m tests.runbooks` injects."""
