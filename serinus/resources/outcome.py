@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from serinus.errors import SerinusError
+from serinus.errors import SerinusError, Unavailable
 from serinus.resources.metadata import Condition
 
 __all__ = ["Outcome", "Told", "condition", "failed"]
@@ -43,10 +43,12 @@ def condition(
 
 
 def failed(error: SerinusError, status: dict[str, Any]) -> Outcome:
-    """An attempt that the controller refused: it is told, and made again later."""
+    """An attempt that the controller refused: it is told, and made again later.
+
+    A controller that is away says nothing of what it has brought about: that may serve all the same."""
     text = f"{error.detail}; {error.advice}"[:MOST_CHARACTERS]
     conditions = (
-        condition("Ready", False, error.code, text),
+        condition("Ready", None if isinstance(error, Unavailable) else False, error.code, text),
         condition("Progressing", False, error.code, text),
         condition("Degraded", True, error.code, text),
     )

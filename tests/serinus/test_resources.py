@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from serinus.errors import BadInput, Unavailable
 from serinus.resources.manifests import resource_of
+from serinus.resources.outcome import failed
 
 ROLLOUT: dict[str, Any] = {
     "apiVersion": "serinus.dev/v1alpha1",
@@ -25,6 +27,13 @@ def test_fields_that_only_a_newer_definition_knows_are_left_out() -> None:
     newer["spec"]["plan"]["steps"][0]["speed"] = 3
     newer["spec"]["plan"]["music"] = {"loud": True}
     assert resource_of(newer) == resource_of(ROLLOUT)
+
+
+def test_a_controller_that_is_away_makes_nothing_unready() -> None:
+    ready = {
+        type(error).__name__: failed(error, {}).conditions[0].status for error in (Unavailable("x"), BadInput("x"))
+    }
+    assert ready == {"Unavailable": "Unknown", "BadInput": "False"}
 
 
 def test_what_is_wrong_is_told_all_the_same() -> None:
