@@ -63,6 +63,7 @@ class Observer:
                 f"--web.listen-address={HOST}:{port}",
                 f"--storage.tsdb.path={self.folder / 'series'}",
                 "--storage.tsdb.retention.time=15d",
+                "--enable-feature=exemplar-storage",
             )
             self._until_ready()
         except BaseException:

@@ -6,16 +6,17 @@ import hmac
 import ipaddress
 import math
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import accumulate
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
-from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, choose_encoder, generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Exemplar
 
 from serinus.errors import BadInput, Unavailable
 from serinus.metrics import ALL, Declared
@@ -34,6 +35,7 @@ __all__ = [
 
 _KNOWN = {each.name: each for each in ALL}
 LONGEST_TOKEN = 4_096
+Times = tuple[list[int], float, Mapping[int, tuple[str, float, float]]]
 
 
 def counter(name: str, registry: CollectorRegistry) -> Counter:
@@ -63,7 +65,7 @@ class Page:
 
     def __init__(self) -> None:
         self._values: dict[str, dict[tuple[str, ...], float]] = {}
-        self._times: dict[str, dict[tuple[str, ...], tuple[list[int], float]]] = {}
+        self._times: dict[str, dict[tuple[str, ...], Times]] = {}
 
     def put(self, name: str, value: float | None, *labels: object) -> None:
         """None: there is no such number now, so the series is left out."""
@@ -73,9 +75,18 @@ class Page:
         if value is not None:
             self._values.setdefault(name, {})[tuple(str(label) for label in labels)] = float(value)
 
-    def add(self, name: str, labels: tuple[str, ...], counts: list[int], seconds: float) -> None:
-        """A histogram: how many took at most each bound (and more than the one before), how many longer; their sum."""
-        self._times.setdefault(name, {})[labels] = counts, seconds
+    def add(
+        self,
+        name: str,
+        labels: tuple[str, ...],
+        counts: list[int],
+        seconds: float,
+        examples: Mapping[int, tuple[str, float, float]] | None = None,
+    ) -> None:
+        """A histogram: how many took at most each bound (and more than the one before), how many longer; their sum.
+
+        `examples`: place in `counts` -> a request there: id, seconds, Unix seconds. OpenMetrics shows them."""
+        self._times.setdefault(name, {})[labels] = counts, seconds, examples or {}
 
     def take(self, other: Page) -> None:
         """All that the other has."""
@@ -96,9 +107,22 @@ class Page:
             told = _KNOWN[name]
             shown = HistogramMetricFamily(told.name, told.help, labels=told.labels)
             bounds = [*map(str, told.buckets), "+Inf"]
-            for labels, (counts, seconds) in times.items():
-                shown.add_metric(labels, list(zip(bounds, accumulate(counts), strict=True)), seconds)
+            for labels, (counts, seconds, examples) in times.items():
+                shown.add_metric(labels, _buckets(bounds, counts, examples), seconds)
             yield shown
+
+
+Bucket = tuple[str, float] | tuple[str, float, Exemplar]
+
+
+def _buckets(bounds: list[str], counts: list[int], examples: Mapping[int, tuple[str, float, float]]) -> list[Bucket]:
+    found = list[Bucket]()
+    for at, (bound, total) in enumerate(zip(bounds, accumulate(counts), strict=True)):
+        if (example := examples.get(at)) is None:
+            found.append((bound, total))
+        else:
+            found.append((bound, total, Exemplar({"request_id": example[0]}, example[1], example[2])))
+    return found
 
 
 def log_e(value: float) -> float:
@@ -154,6 +178,11 @@ def _loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def _encoder(accept: str) -> tuple[Callable[[CollectorRegistry], bytes], str]:
+    """OpenMetrics, which has exemplars, for who asks for it; else the plain text."""
+    return choose_encoder(accept) if "openmetrics" in accept else (generate_latest, CONTENT_TYPE_LATEST)
+
+
 class _Handler(BaseHTTPRequestHandler):
     shown: CollectorRegistry
     secret: Path | None
@@ -165,7 +194,8 @@ class _Handler(BaseHTTPRequestHandler):
         elif not self._allowed():
             self._answer(401, b"expected the header Authorization: Bearer TOKEN\n", "text/plain")
         else:
-            self._answer(200, generate_latest(self.shown), CONTENT_TYPE_LATEST)
+            encode, kind = _encoder(self.headers.get("accept") or "")
+            self._answer(200, encode(self.shown), kind)
 
     def _allowed(self) -> bool:
         if self.secret is None:

@@ -146,7 +146,7 @@ class Door:
             mark.end(number)
         self._answered += 1
         since = began if arrived_ns is None else arrived_ns
-        self.tally.answered(model, asked.arm, time.perf_counter_ns() - since, ask.rows, outputs)
+        self.tally.answered(model, asked.arm, time.perf_counter_ns() - since, ask.rows, outputs, request=asked.identity)
         answered = set(ask.tasks or applied.tasks)
         shown = [output for output in outputs if output.task in answered]
         return Answer(asked.identity, ask.said, asked.arm, applied.table, shown, ask.rows)

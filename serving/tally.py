@@ -4,9 +4,11 @@ Used from one event loop. A count costs a lookup and an addition; who shows the 
 
 from __future__ import annotations
 
+import time
 from bisect import bisect_left
 from collections.abc import Iterable
 from typing import Any
+from uuid import UUID
 
 from serinus.metrics import FAST_BUCKETS_S, HEAD_BUCKETS_S
 from serving.ask import Output
@@ -19,18 +21,25 @@ FAST_BUCKETS_NS = tuple(int(bound * 1e9) for bound in FAST_BUCKETS_S)
 
 
 class Timed:
-    """A histogram. `counts`: how many took at most each bound (and more than the one before); the last: longer."""
+    """A histogram. `counts`: how many took at most each bound (and more than the one before); the last: longer.
 
-    __slots__ = ("bounds_ns", "counts", "sum_ns")
+    `latest`: place in `counts` -> the last request there: its id, what it took, and when that was (Unix seconds)."""
+
+    __slots__ = ("bounds_ns", "counts", "latest", "sum_ns")
 
     def __init__(self, bounds_ns: tuple[int, ...]) -> None:
         self.bounds_ns = bounds_ns
         self.counts = [0] * (len(bounds_ns) + 1)
         self.sum_ns = 0
+        self.latest: dict[int, tuple[UUID, int, float]] = {}
 
-    def took(self, ns: int) -> None:
-        self.counts[bisect_left(self.bounds_ns, ns)] += 1
+    def took(self, ns: int, request: UUID | None = None) -> None:
+        """`request`: an example that is worth to be kept."""
+        place = bisect_left(self.bounds_ns, ns)
+        self.counts[place] += 1
         self.sum_ns += ns
+        if request is not None:
+            self.latest[place] = request, ns, time.time()
 
 
 class Tally:
@@ -49,15 +58,24 @@ class Tally:
             key = (name, labels)
             self.counts[key] = self.counts.get(key, 0) + count
 
-    def answered(self, model: str, arm: str, took_ns: int, rows: int, outputs: Iterable[Output]) -> None:
-        """One request that was answered, by these versions; where something stood in, by what."""
+    def answered(
+        self,
+        model: str,
+        arm: str,
+        took_ns: int,
+        rows: int,
+        outputs: Iterable[Output],
+        *,
+        request: UUID | None = None,
+    ) -> None:
+        """One request that was answered, by these versions; where something stood in, by what. `request`: its id."""
         if not self.on:
             return
         timed = self._requests.get((model, arm))
         if timed is None:
             timed = self._requests[model, arm] = Timed(FAST_BUCKETS_NS)
             self.adopt("serinus_request_duration_seconds", (model, arm), timed)
-        timed.took(took_ns)
+        timed.took(took_ns, request)
         self.add("serinus_requests_total", (model, arm, "ok"))
         self.scored(model, arm, rows, outputs)
 
@@ -84,12 +102,14 @@ class Tally:
             held.append(timed)
 
     def samples(self) -> dict[str, Any]:
-        """For JSON: `counts` as [name, labels, value], `times` as [name, labels, counts, seconds]."""
+        """For JSON: `counts` as [name, labels, value], `times` as [name, labels, counts, seconds, examples], an
+        example as [place in counts, request id, seconds, Unix seconds]."""
         return {
             "counts": [[name, labels, value] for (name, labels), value in self.counts.items()],
             "times": [
                 [name, labels, [sum(each) for each in zip(*(t.counts for t in held), strict=True)],
-                 sum(t.sum_ns for t in held) / 1e9]
+                 sum(t.sum_ns for t in held) / 1e9,
+                 [[at, str(request), ns / 1e9, when] for t in held for at, (request, ns, when) in t.latest.items()]]
                 for (name, labels), held in self.times.items()
             ],
         }  # fmt: skip

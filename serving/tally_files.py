@@ -24,6 +24,8 @@ MOST_FILES = 64
 LOWEST = frozenset({"serinus_route_epoch"})
 """Gauges of which the least of all processes counts; others are added up."""
 Key = tuple[str, tuple[str, ...]]
+Example = tuple[str, float, float]
+NEVER: Example = ("", 0.0, 0.0)
 
 
 def leave(folder: Path, writer: str, samples: dict[str, Any]) -> None:
@@ -72,20 +74,25 @@ class Sums:
 
 
 class Added:
-    """Sums by family and labels. `times`: (count of each bucket, seconds)."""
+    """Sums by family and labels. `times`: (count of each bucket, seconds). `examples`: bucket -> the newest request in
+    it: id, seconds, Unix seconds."""
 
     def __init__(self) -> None:
         self.counts: dict[Key, float] = {}
         self.gauges: dict[Key, float] = {}
         self.times: dict[Key, tuple[list[int], float]] = {}
+        self.examples: dict[Key, dict[int, Example]] = {}
 
     def take(self, found: dict[str, Any], *, gauges: bool) -> None:
         for key, value in _keyed(found.get("counts", ())):
             self.counts[key] = self.counts.get(key, 0) + value
-        for name, labels, counts, seconds in found.get("times", ()):
+        for name, labels, counts, seconds, *examples in found.get("times", ()):
             key = (name, tuple(labels))
             before, spent = self.times.get(key, ([0] * len(counts), 0.0))
             self.times[key] = [a + b for a, b in zip(before, counts, strict=True)], spent + seconds
+            for at, request, took_s, when in examples[0] if examples else ():
+                newest = self.examples.setdefault(key, {})
+                newest[at] = max(newest.get(at, NEVER), (str(request), took_s, when), key=lambda each: each[2])
         if gauges:
             for key, value in _keyed(found.get("gauges", ())):
                 least = key[0] in LOWEST

@@ -93,6 +93,6 @@ def shown(folder: Path) -> Callable[[Page], None]:
         for (name, labels), value in (*added.counts.items(), *added.gauges.items()):
             page.put(name, value, *labels)
         for (name, labels), (counts, seconds) in added.times.items():
-            page.add(name, labels, counts, seconds)
+            page.add(name, labels, counts, seconds, added.examples.get((name, labels)))
 
     return fill

@@ -15,6 +15,8 @@ from serinus.metrics import VERDICT_CODES
 
 __all__ = ["VERDICTS", "board", "model_variable", "number", "numbers", "series", "timeline", "worst_first"]
 
+WITH_EXAMPLES = "serinus_request_duration_seconds"
+"""The histogram whose buckets name a request."""
 SOURCE = dashboard.DataSourceRef(type_val="prometheus", uid="${datasource}")
 COLORS = {"satisfied": "green", "inconclusive": "blue", "error": "orange", "violated": "red"}
 VERDICTS: list[dashboard.ValueMapping] = [
@@ -157,4 +159,6 @@ def _query(expr: str, legend: str, at: int, *, instant: bool = False) -> prometh
     made = prometheus.Dataquery().expr(expr).ref_id(chr(ord("A") + at)).datasource(SOURCE)
     if legend:
         made = made.legend_format(legend)
-    return made.instant().format(PromQueryFormat.TABLE) if instant else made.range()
+    if instant:
+        return made.instant().format(PromQueryFormat.TABLE)
+    return made.range().exemplar(WITH_EXAMPLES in expr)
