@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from controller.operator.cluster import Cluster, Key
 from controller.operator.pool import Pool, Redis, Size
@@ -13,7 +13,7 @@ from serinus.resources.outcome import Outcome, Told, condition
 from serinus.resources.pool import PoolSpec, ServingPool
 from serinus.resources.pool import Size as SizeWord
 
-__all__ = ["apply_pool", "delete_pool", "pool_of"]
+__all__ = ["State", "apply_pool", "delete_pool", "pool_of", "state_of"]
 
 
 def pool_of(resource: ServingPool, namespace: str, api: str) -> Pool:
@@ -83,36 +83,59 @@ def _owner(resource: ServingPool) -> dict[str, Any]:
     }
 
 
+class State(NamedTuple):
+    """How a RayService is. `pods`: those that are ready, of those wanted; None before KubeRay counts them."""
+
+    ready: bool
+    moving: bool
+    pods: str | None
+    refused: bool
+    trouble: str
+    said: str
+
+
+def state_of(status: dict[str, Any], was_ready: bool) -> State:
+    """From the status that KubeRay gave it. Ready once every pod is, and then until KubeRay says otherwise.
+
+    KubeRay's own word comes before front doors take requests; and a pod that is lost later takes no other along."""
+    states = {each["type"]: each for each in status.get("conditions") or ()}
+    ray = states.get("Ready", {})
+    cluster = (status.get("activeServiceStatus") or {}).get("rayClusterStatus") or {}
+    wanted, there = cluster.get("desiredWorkerReplicas"), cluster.get("readyWorkerReplicas", 0)
+    said, refused = str(ray.get("message", "")), ray.get("reason") == "ValidationFailed"
+    return State(
+        ready=ray.get("status") == "True" and (was_ready or (wanted is not None and there >= wanted)),
+        moving=states.get("UpgradeInProgress", {}).get("status") == "True",
+        pods=None if wanted is None else f"{there}/{wanted}",
+        refused=refused,
+        trouble=said if refused else _trouble(status),
+        said=said,
+    )
+
+
 def _outcome(resource: ServingPool, pool: Pool, before: dict[str, Any] | None, now: dict[str, Any]) -> Outcome:
-    told = list[Told]()
+    status, told = now.get("status") or {}, list[Told]()
+    known = {each.get("type"): each.get("status") for each in resource.status.get("conditions", ())}
+    state = state_of(status, known.get("Ready") == "True")
     if before is None:
         told.append(Told("Created", f"RayService {pool.name}"))
     elif _generation(before) != _generation(now):
         told.append(Told("Changed", f"RayService {pool.name}: KubeRay moves to a new Ray cluster where it must"))
-    status = now.get("status") or {}
-    states = {each["type"]: each for each in status.get("conditions") or ()}
-    ray, upgrading = states.get("Ready", {}), states.get("UpgradeInProgress", {}).get("status") == "True"
-    ready = ray.get("status") == "True"
-    was_ready = any(
-        c.get("type") == "Ready" and c.get("status") == "True" for c in resource.status.get("conditions", ())
-    )
-    if ready and not was_ready:
+    if state.ready and known.get("Ready") != "True":
         told.append(Told("Ready", f"{pool.name} answers"))
-    cluster = (status.get("activeServiceStatus") or {}).get("rayClusterStatus") or {}
-    wanted = cluster.get("desiredWorkerReplicas")
-    refused = ray.get("reason") == "ValidationFailed"
-    trouble = str(ray.get("message", "")) if refused else _trouble(status)
     fields = {
         "endpoint": f"http://{pool.name}-serinus.{pool.namespace}:8000",
-        "ready": None if wanted is None else f"{cluster.get('readyWorkerReplicas', 0)}/{wanted}",
+        "ready": state.pods,
         "service_status": status.get("serviceStatus") or None,
     }
+    reason = "Moves" if state.moving else "Settled" if state.ready else "Starts"
+    why = "Refused" if state.refused else "Application" if state.trouble else "Well"
     conditions = (
-        condition("Ready", ready, "Serves" if ready else "Starts", str(ray.get("message", ""))),
-        condition("Progressing", upgrading or not ready, "Moves" if upgrading else "Settled" if ready else "Starts"),
-        condition("Degraded", bool(trouble), "Refused" if refused else "Application" if trouble else "Well", trouble),
+        condition("Ready", state.ready, "Serves" if state.ready else "Starts", state.said),
+        condition("Progressing", state.moving or not state.ready, reason),
+        condition("Degraded", bool(state.trouble), why, state.trouble),
     )
-    return Outcome(fields, conditions, tuple(told), settled=ready and not upgrading)
+    return Outcome(fields, conditions, tuple(told), settled=state.ready and not state.moving)
 
 
 def _trouble(status: dict[str, Any]) -> str:
