@@ -9,10 +9,9 @@ import secrets
 import subprocess
 import time
 from pathlib import Path
-from typing import Any
 
 from tests.kube_e2e.cluster import NAMESPACE, Cluster, NotRun, until
-from tests.kube_e2e.install import delete_pod, ready
+from tests.kube_e2e.install import delete_pod, is_ready, ready
 from tests.kube_e2e.rolled import ROLE
 from tests.kube_e2e.serving import POOL, Served
 from tests.kube_e2e.story import Story
@@ -48,7 +47,7 @@ def _lost(it: Served, watched_s: float) -> str:
 
     def back() -> bool:
         pods = it.cluster.get("pods", "--selector", ROLE.format("head"))["items"]
-        return bool(pods) and gone not in {pod["metadata"]["name"] for pod in pods} and _ready(pods)
+        return bool(pods) and gone not in {pod["metadata"]["name"] for pod in pods} and all(map(is_ready, pods))
 
     until("another head", 240, back)
     again = time.monotonic() - began
@@ -117,11 +116,6 @@ def _redis(cluster: Cluster) -> None:
          "spec": {"selector": labels, "ports": [{"port": 6379}]}},
     )  # fmt: skip
     ready(cluster, "redis")
-
-
-def _ready(pods: list[dict[str, Any]]) -> bool:
-    states = [{each["type"]: each["status"] for each in pod["status"].get("conditions", ())} for pod in pods]
-    return all(each.get("Ready") == "True" for each in states)
 
 
 def _run(*command: str, text: str | None = None) -> None:

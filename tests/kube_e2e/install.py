@@ -77,15 +77,13 @@ def replaced(cluster: Cluster, selector: str, gone: str, within_s: float = 120) 
     def holds() -> bool:
         pods = cluster.get("pods", "--selector", selector)["items"]
         names = {each["metadata"]["name"] for each in pods}
-        return bool(pods) and gone not in names and all(_is_ready(each) for each in pods)
+        return bool(pods) and gone not in names and all(is_ready(each) for each in pods)
 
     until(f"another pod than {gone}", within_s, holds)
 
 
-def _is_ready(pod: dict[str, object]) -> bool:
-    status = pod["status"]
-    assert isinstance(status, dict)
-    return any(each["type"] == "Ready" and each["status"] == "True" for each in status.get("conditions", []))
+def is_ready(pod: dict[str, Any]) -> bool:
+    return any(each["type"] == "Ready" and each["status"] == "True" for each in pod["status"].get("conditions", ()))
 
 
 def _events(cluster: Cluster) -> str:

@@ -16,7 +16,7 @@ from serinus.errors import SerinusError
 from serinus.package import digest_of
 from serinus.rollouts import ENDS, Phase, RolloutView
 from tests.kube_e2e.cluster import Cluster, until
-from tests.kube_e2e.install import delete_pod, serinus
+from tests.kube_e2e.install import delete_pod, is_ready, serinus
 from tests.kube_e2e.serving import FLIGHTS, POOL, Served, by_name
 from tests.kube_e2e.story import Story
 
@@ -110,11 +110,7 @@ class Losses:
     def _another(self, selector: str, gone: str) -> bool:
         pods = self.served.cluster.get("pods", "--selector", selector)["items"]
         names = {each["metadata"]["name"] for each in pods}
-        ready = [
-            any(each["type"] == "Ready" and each["status"] == "True" for each in pod["status"].get("conditions", ()))
-            for pod in pods
-        ]
-        return bool(pods) and gone not in names and all(ready)
+        return bool(pods) and gone not in names and all(map(is_ready, pods))
 
 
 class Patient(Replay):

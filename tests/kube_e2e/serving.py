@@ -23,7 +23,7 @@ from serinus.sla import Sla
 from tests.faults.load import Plan
 from tests.faults.run import Run
 from tests.kube_e2e.cluster import NAMESPACE, REPOSITORY, Cluster, until
-from tests.kube_e2e.install import serinus
+from tests.kube_e2e.install import is_ready, serinus
 
 __all__ = ["POOL", "SLA", "Served", "by_name"]
 
@@ -96,11 +96,7 @@ class Served:
 
     def all_ready(self) -> bool:
         pods = self.cluster.get("pods", "-l", f"serinus.dev/pool={POOL}")["items"]
-        good = [
-            any(each["type"] == "Ready" and each["status"] == "True" for each in pod["status"].get("conditions", ()))
-            for pod in pods
-        ]
-        return len(pods) == 5 and all(good)
+        return len(pods) == 5 and all(map(is_ready, pods))
 
     def answers(self) -> str:
         """A new model, from `kubectl apply` to its first answer; its package is pushed when the model is there."""
