@@ -31,7 +31,7 @@ $(INSTALLED): constraints.txt pyproject.toml
 	  { echo "error: $(PYTHON) has no venv module (apt-get install python3-venv)" >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --progress-bar on torch==2.13.0 hatchling editables -c constraints.txt
-	$(BIN)/python -m pip install --progress-bar on --no-build-isolation -e '.[training,server,grafana,demo,dev]' -c constraints.txt
+	$(BIN)/python -m pip install --progress-bar on --no-build-isolation -e '.[training,server,tracing,grafana,demo,dev]' -c constraints.txt
 	$(BIN)/python -m pip install --progress-bar on --no-deps tritonclient==2.73.0
 	@touch $@
 

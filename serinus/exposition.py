@@ -35,7 +35,8 @@ __all__ = [
 
 _KNOWN = {each.name: each for each in ALL}
 LONGEST_TOKEN = 4_096
-Times = tuple[list[int], float, Mapping[int, tuple[str, float, float]]]
+Example = tuple[str, float, float, str]
+Times = tuple[list[int], float, Mapping[int, Example]]
 
 
 def counter(name: str, registry: CollectorRegistry) -> Counter:
@@ -81,11 +82,12 @@ class Page:
         labels: tuple[str, ...],
         counts: list[int],
         seconds: float,
-        examples: Mapping[int, tuple[str, float, float]] | None = None,
+        examples: Mapping[int, Example] | None = None,
     ) -> None:
         """A histogram: how many took at most each bound (and more than the one before), how many longer; their sum.
 
-        `examples`: place in `counts` -> a request there: id, seconds, Unix seconds. OpenMetrics shows them."""
+        `examples`: place in `counts` -> a request there: id, seconds, Unix seconds, id of its trace or "". OpenMetrics
+        shows them."""
         self._times.setdefault(name, {})[labels] = counts, seconds, examples or {}
 
     def take(self, other: Page) -> None:
@@ -115,13 +117,15 @@ class Page:
 Bucket = tuple[str, float] | tuple[str, float, Exemplar]
 
 
-def _buckets(bounds: list[str], counts: list[int], examples: Mapping[int, tuple[str, float, float]]) -> list[Bucket]:
+def _buckets(bounds: list[str], counts: list[int], examples: Mapping[int, Example]) -> list[Bucket]:
     found = list[Bucket]()
     for at, (bound, total) in enumerate(zip(bounds, accumulate(counts), strict=True)):
         if (example := examples.get(at)) is None:
             found.append((bound, total))
         else:
-            found.append((bound, total, Exemplar({"request_id": example[0]}, example[1], example[2])))
+            request, took_s, when, trace = example
+            known = {"request_id": request, "trace_id": trace} if trace else {"request_id": request}
+            found.append((bound, total, Exemplar(known, took_s, when)))
     return found
 
 

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from serinus.routes import NEAR_ABOVE_BP
 from serving.applied import Applied, Group
 from serving.ask import Ask, Output, Tensor
+from serving.timeline import Fact, Stretch, current
 
 log = logging.getLogger(__name__)
 Call = Callable[[dict[str, Tensor], tuple[Group, ...], str], Awaitable[list[Output]]]
@@ -171,7 +172,11 @@ async def canary_outputs(
     if groups and applied.table.canary_bp > NEAR_ABOVE_BP:
         found = caller.near(applied, ask.inputs, groups, ask.entity)
     if groups and not found:
+        began_ns = time.perf_counter_ns()
         found = await caller.outputs(ask.inputs, groups, ask.entity, deadline_ns)
+        if (timeline := current.get()) is not None:
+            facts: dict[str, Fact] = {} if found is not None else {"serinus.fallback": "stable"}
+            timeline.stretches.append(Stretch("candidate", began_ns, time.perf_counter_ns(), facts))
     rest = tuple(task for task in ask.tasks or applied.tasks if found is None or task not in meant)
     if not rest:
         return found or []

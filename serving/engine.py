@@ -26,6 +26,7 @@ from serving.last_good import LastGood
 from serving.plan import owners, plan_of, reaching
 from serving.process import Process, process
 from serving.steps import Step, checked, repeated, run_steps
+from serving.timeline import current
 from serving.watchdog import NEVER
 
 RTOL = 1e-3
@@ -95,7 +96,9 @@ class Engine:
         mixed = rows > 1 and any(len(tensor) == 1 for tensor in tensors.values())
         if policy is None:
             return self._strict(plan, asked, Request(tensors, rows, mixed, {}, NEVER))
-        request = Request(tensors, rows, mixed, policy, NEVER if deadline_ns is None else deadline_ns)
+        request = Request(
+            tensors, rows, mixed, policy, NEVER if deadline_ns is None else deadline_ns, timeline=current.get()
+        )
         with self._shared.turn:
             self._shared.watchdog.begin()
             try:
@@ -182,10 +185,11 @@ class Engine:
 
     def _run_trunk(self, plan: Runnable, request: Request) -> None:
         """Raises when the deadline passes before it is done."""
+        now = time.perf_counter_ns()
         if request.deadline_ns == NEVER:
             run_steps(plan.trunk, request.tensors, request.rows, request.mixed, None)
+            request.ran(now, time.perf_counter_ns())
             return
-        now = time.perf_counter_ns()
         if now >= request.deadline_ns:
             raise TimeoutError("the deadline had passed before the first part ran")
         self._shared.watchdog.watch(self._options, now, request.deadline_ns)
@@ -194,6 +198,7 @@ class Engine:
         finally:
             if self._shared.watchdog.release():
                 self._options.terminate = False
+            request.ran(now, time.perf_counter_ns())
 
     def _look_up(
         self, plan: Runnable, asked: tuple[str, ...], tensors: dict[str, Tensor]

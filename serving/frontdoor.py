@@ -10,7 +10,7 @@ import sys
 import time
 import traceback
 import uuid
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +37,8 @@ from serving.settings import Settings
 from serving.shadowing import Copy, SendBatch, ShadowQueue
 from serving.tally import Tally
 from serving.telling import Samples, adopt_heads, front_samples, keep_leaving
+from serving.timeline import current
+from serving.tracing import Tracing
 from serving.versions import stable_tasks
 
 log = logging.getLogger(__name__)
@@ -75,6 +77,7 @@ class Door:
         self._batcher = Batcher(settings.micro_batch)
         self._shadows = ShadowQueue(shadow, self._marks, settings.shadow_queue, settings.shadow_rps)
         self.tally = Tally(on=bool(settings.metrics_port))
+        self.tracing = Tracing(settings.traces_to, settings.traces_share, settings.pool)
         self._labels = LabelCalls(settings.log, self.name, self.applied, self._marks, self.tally)
         self._tasks: list[asyncio.Task[None]] = []
         self._answered = 0
@@ -110,6 +113,7 @@ class Door:
         await self._labels.pipe.close()
         await self._marks.write_all(durable=True)
         await self._recorder.close()
+        await asyncio.to_thread(self.tracing.close)
 
     async def infer(
         self,
@@ -146,7 +150,10 @@ class Door:
             mark.end(number)
         self._answered += 1
         since = began if arrived_ns is None else arrived_ns
-        self.tally.answered(model, asked.arm, time.perf_counter_ns() - since, ask.rows, outputs, request=asked.identity)
+        trace = _told(asked, outputs)
+        self.tally.answered(
+            model, asked.arm, time.perf_counter_ns() - since, ask.rows, outputs, request=asked.identity, trace=trace
+        )
         answered = set(ask.tasks or applied.tasks)
         shown = [output for output in outputs if output.task in answered]
         return Answer(asked.identity, ask.said, asked.arm, applied.table, shown, ask.rows)
@@ -278,6 +285,23 @@ class Door:
         if asked.shadow and self._shadows.admits(model, ask.rows):
             groups = applied.groups("stable" if asked.arm == "canary" else "candidate", ask.tasks)
             self._shadows.put(Copy(applied, groups, ask.inputs, keys, slices, mark.begin(asked.event_ms)))
+
+
+def _told(asked: Asked, outputs: Iterable[Output]) -> str:
+    """Say in the request's trace, if it has one, who answered it. The trace's id, or ""."""
+    if (timeline := current.get()) is None:
+        return ""
+    table = asked.applied.table
+    timeline.facts |= {
+        "serinus.request_id": str(asked.identity),
+        "serinus.arm": asked.arm,
+        "serinus.rollout": table.rollout or "",
+        "serinus.epoch": table.epoch,
+        "serinus.rows": asked.ask.rows,
+        "serinus.versions": ",".join(map(str, sorted({output.version for output in outputs}))),
+        "serinus.fallbacks": ",".join(f"{output.task}:{output.fallback}" for output in outputs if output.fallback),
+    }
+    return timeline.trace
 
 
 def _bounded(times: EventTimes, event_ms: int, what: str) -> None:

@@ -17,6 +17,7 @@ from serving.ask import Caller, check
 from serving.frontdoor import Door
 from serving.grpc_tensors import fill_answer, given_of
 from serving.protocol import Parameters
+from serving.timeline import Fact
 from serving.versions import pin
 
 log = logging.getLogger(__name__)
@@ -89,8 +90,11 @@ class GrpcFace:
     async def _ModelInfer(self, request: bytes, context: Any) -> Any:  # noqa: N802
         arrived_ns = time.perf_counter_ns()
         asked = _decoded(messages.ModelInferRequest, request)
+        facts: dict[str, Fact] = {"rpc.system": "grpc", "rpc.method": "ModelInfer", "serinus.model": asked.model_name}
+        name, traceparent = f"{messages.SERVICE}/ModelInfer", _metadata(context, "traceparent")
         try:
-            return await self._inferred(asked, context, arrived_ns)
+            with self._door.tracing.of(name, traceparent, arrived_ns, facts):
+                return await self._inferred(asked, context, arrived_ns)
         except Exception as error:
             self._door.refused(asked.model_name, error.status if isinstance(error, SerinusError) else 500)
             raise
@@ -102,7 +106,7 @@ class GrpcFace:
         ask = check(given, _caller_of(asked), _outputs_of(asked), applied.specs, applied.tasks)
         if asked.model_version:
             pin(applied, ask, asked.model_version)
-        answer = await self._door.infer(applied, ask, _authorization(context), None, arrived_ns)
+        answer = await self._door.infer(applied, ask, _metadata(context, "authorization"), None, arrived_ns)
         self._door.load.done()
         return fill_answer(messages.ModelInferResponse(), answer, raw=bool(asked.raw_input_contents))
 
@@ -150,8 +154,8 @@ def _caller_of(request: Any) -> Caller:
     )
 
 
-def _authorization(context: Any) -> bytes:
+def _metadata(context: Any, name: str) -> bytes:
     for key, value in context.invocation_metadata():
-        if key == "authorization":
+        if key == name:
             return value.encode() if isinstance(value, str) else bytes(value)
     return b""

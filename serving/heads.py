@@ -22,6 +22,7 @@ from serving.ask import Tensor
 from serving.head import THREADS_EACH, OwnSteps, Reason
 from serving.process import Process
 from serving.steps import checked, repeated, run_steps
+from serving.timeline import Fact, Stretch, Timeline
 from serving.watchdog import ENOUGH, Watchdog
 
 DEFAULT = HeadPolicy()
@@ -31,7 +32,7 @@ DEFAULT = HeadPolicy()
 class Request:
     """One request on its way through the parts. `values`: task -> its answers; `fallen`: task -> why there are none.
 
-    `mixed`: tensors may have one row where others have `rows`."""
+    `mixed`: tensors may have one row where others have `rows`. `timeline`: who wants to know what took how long."""
 
     tensors: dict[str, Tensor]
     rows: int
@@ -40,18 +41,27 @@ class Request:
     deadline_ns: int
     values: dict[str, Tensor] = field(default_factory=dict)
     fallen: dict[str, Reason] = field(default_factory=dict)
+    timeline: Timeline | None = None
+
+    def ran(self, began_ns: int, ended_ns: int, task: str = "") -> None:
+        """The shared parts, or a task's head, have run from then to then."""
+        if self.timeline is not None:
+            facts: dict[str, Fact] = {"serinus.fallback": self.fallen[task]} if task in self.fallen else {}
+            name = f"head {task}" if task else "encoder"
+            self.timeline.stretches.append(Stretch(name, began_ns, ended_ns, facts))
 
 
 class Job:
     """One run of a head on another thread; at the end it puts itself into `done`."""
 
     __slots__ = (
-        "budget_ns", "clock", "cpu_ns", "done", "error", "found", "options", "own", "request", "tensors", "took_ns",
-        "until_ns",
+        "began_ns", "budget_ns", "clock", "cpu_ns", "done", "error", "found", "options", "own", "request", "tensors",
+        "took_ns", "until_ns",
     )  # fmt: skip
 
     def __init__(self, own: OwnSteps, request: Request, began_ns: int, budget_ns: int, done: SimpleQueue[Job]) -> None:
         self.own, self.request, self.budget_ns, self.done = own, request, budget_ns, done
+        self.began_ns = began_ns
         self.until_ns = min(began_ns + budget_ns, request.deadline_ns)
         self.clock: int | None = None
         self.tensors = {name: request.tensors[name] for name in own.reads}
@@ -178,6 +188,7 @@ def _inline(own: OwnSteps, request: Request, watchdog: Watchdog, began: int, bud
         _succeeded(own, request, values, late=overran)
     else:
         _failed(own, request, error, ended=ended, at_fault=overran or not ended)
+    request.ran(began, began + took, head.spec.name)
 
 
 def _await_one(request: Request, jobs: dict[str, Job], done: SimpleQueue[Job]) -> None:
@@ -205,6 +216,7 @@ def _await_one(request: Request, jobs: dict[str, Job], done: SimpleQueue[Job]) -
         _succeeded(job.own, request, job.found)
     else:
         _failed(job.own, request, job.error or ValueError("it gave nothing"), ended=False, at_fault=True)
+    request.ran(job.began_ns, job.began_ns + job.took_ns, task)
 
 
 def _abandon(job: Job, now: int) -> None:
@@ -220,6 +232,7 @@ def _abandon(job: Job, now: int) -> None:
         _fall(job.own, job.request, "overrun")
     else:
         _fall(job.own, job.request, "deadline")
+    job.request.ran(job.began_ns, now, head.spec.name)
 
 
 def _probe(own: OwnSteps, request: Request, process: Process, budget_ns: int) -> None:

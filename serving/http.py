@@ -20,6 +20,7 @@ from serving.label_calls import body_of
 from serving.openapi import DESCRIPTION
 from serving.protocol import parse, render
 from serving.ranking import rank
+from serving.timeline import Fact
 from serving.versions import pin
 
 log = logging.getLogger(__name__)
@@ -92,7 +93,11 @@ class App:
             if what == "infer" or (what == "rank" and version is None):
                 _expect(method, "POST", path)
                 ask = self._infer if what == "infer" else self._rank
-                return await ask(model, version, dict(scope["headers"]), receive, arrived_ns)
+                headers = dict(scope["headers"])
+                facts: dict[str, Fact] = {"http.request.method": "POST", "url.path": path, "serinus.model": model}
+                name = f"POST /v2/models/{{model}}/{what}"
+                with self._door.tracing.of(name, headers.get(b"traceparent", b""), arrived_ns, facts):
+                    return await ask(model, version, headers, receive, arrived_ns)
             if what != "rank":
                 _expect(method, "GET", path)
                 if what == "ready":

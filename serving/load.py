@@ -10,6 +10,7 @@ import time
 
 from serinus.errors import Overloaded, TimedOut
 from serinus.routes import ServingPolicy
+from serving.timeline import Stretch, current
 
 MOST_WAITING = 512
 SMOOTHING = 32
@@ -42,6 +43,8 @@ class Load:
         finally:
             self.waiting -= 1
         self._last_ns = time.perf_counter_ns()
+        if (timeline := current.get()) is not None:
+            timeline.stretches.append(Stretch("wait", arrived_ns, self._last_ns))
 
     def done(self) -> None:
         """A request was answered: what passed since another one was, or the last one began, is what one takes.

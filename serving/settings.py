@@ -34,6 +34,8 @@ class Settings:
     `settle_s`: a front door that starts waits so long at most until it answers every model.
     `metrics_port`: where Prometheus may ask, 0: nowhere; `metrics_token_file`: what it must show then.
     `metrics_here`: each replica opens that port itself, for it has a pod of its own.
+    `traces_to`: base URL of an OpenTelemetry collector (OTLP over HTTP), "": no traces; `traces_share`: of the requests
+    whose caller has not decided.
     `replay_token_sha256`: hex digest of the token whose bearer may use any event time; "" means nobody may."""
 
     home: Path
@@ -74,6 +76,8 @@ class Settings:
     metrics_port: int = 0
     metrics_token_file: Path | None = None
     metrics_here: bool = False
+    traces_to: str = ""
+    traces_share: float = 0.01
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Settings:
@@ -88,7 +92,7 @@ class Settings:
             raise BadInput(f"SERINUS_POOL is {pool!r}, expected a name like {NAME}")
         return cls(
             home=home,
-            api=_url(env.get("SERINUS_API", "http://127.0.0.1:8100")),
+            api=_url(env, "SERINUS_API", "http://127.0.0.1:8100"),
             token_file=Path(token).absolute() if token else None,
             log=Path(env.get("SERINUS_LOG") or home / "log").absolute(),
             pool=pool,
@@ -106,6 +110,8 @@ class Settings:
             metrics_port=_whole(env, "SERINUS_METRICS_PORT", 0, 0, 65_535),
             metrics_token_file=Path(shown).absolute() if (shown := env.get("SERINUS_METRICS_TOKEN_FILE")) else None,
             metrics_here=env.get("SERINUS_METRICS_HERE") == "1",
+            traces_to=_url(env, "SERINUS_TRACES_TO", "http://127.0.0.1:4318") if env.get("SERINUS_TRACES_TO") else "",
+            traces_share=_whole(env, "SERINUS_TRACES_SHARE_BP", 100, 0, 10_000) / 10_000,
             routes_cache=Path(env.get("SERINUS_ROUTES_CACHE") or home / "routes" / pool).absolute(),
             package_cache=Path(env.get("SERINUS_PACKAGE_CACHE") or home / "fetched" / pool).absolute(),
             package_cache_bytes=_whole(env, "SERINUS_PACKAGE_CACHE_MB", 20_480, 1, 999_999) << 20,
@@ -157,7 +163,8 @@ def _range(env: Mapping[str, str], name: str, high: int) -> tuple[int, int]:
     return numbers[0], numbers[-1]
 
 
-def _url(text: str) -> str:
+def _url(env: Mapping[str, str], name: str, default: str) -> str:
+    text = env.get(name, default)
     if not re.match(r"^https?://[^/]", text):
-        raise BadInput(f"SERINUS_API is {text!r}, expected the controller's base URL, such as http://127.0.0.1:8100")
+        raise BadInput(f"{name} is {text!r}, expected a base URL, such as {default}")
     return text.rstrip("/")

@@ -23,7 +23,8 @@ FAST_BUCKETS_NS = tuple(int(bound * 1e9) for bound in FAST_BUCKETS_S)
 class Timed:
     """A histogram. `counts`: how many took at most each bound (and more than the one before); the last: longer.
 
-    `latest`: place in `counts` -> the last request there: its id, what it took, and when that was (Unix seconds)."""
+    `latest`: place in `counts` -> the last request there: its id, what it took, when that was (Unix seconds), and its
+    trace, if any. Of a place where requests were traced it is the last of these: a trace says more than an id."""
 
     __slots__ = ("bounds_ns", "counts", "latest", "sum_ns")
 
@@ -31,15 +32,15 @@ class Timed:
         self.bounds_ns = bounds_ns
         self.counts = [0] * (len(bounds_ns) + 1)
         self.sum_ns = 0
-        self.latest: dict[int, tuple[UUID, int, float]] = {}
+        self.latest: dict[int, tuple[UUID, int, float, str]] = {}
 
-    def took(self, ns: int, request: UUID | None = None) -> None:
-        """`request`: an example that is worth to be kept."""
+    def took(self, ns: int, request: UUID | None = None, trace: str = "") -> None:
+        """`request`: an example that is worth to be kept; `trace`: id of its trace."""
         place = bisect_left(self.bounds_ns, ns)
         self.counts[place] += 1
         self.sum_ns += ns
-        if request is not None:
-            self.latest[place] = request, ns, time.time()
+        if request is not None and (trace or place not in self.latest or not self.latest[place][3]):
+            self.latest[place] = request, ns, time.time(), trace
 
 
 class Tally:
@@ -67,15 +68,18 @@ class Tally:
         outputs: Iterable[Output],
         *,
         request: UUID | None = None,
+        trace: str = "",
     ) -> None:
-        """One request that was answered, by these versions; where something stood in, by what. `request`: its id."""
+        """One request that was answered, by these versions; where something stood in, by what.
+
+        `request`: its id; `trace`: that of its trace, if it has one."""
         if not self.on:
             return
         timed = self._requests.get((model, arm))
         if timed is None:
             timed = self._requests[model, arm] = Timed(FAST_BUCKETS_NS)
             self.adopt("serinus_request_duration_seconds", (model, arm), timed)
-        timed.took(took_ns, request)
+        timed.took(took_ns, request, trace)
         self.add("serinus_requests_total", (model, arm, "ok"))
         self.scored(model, arm, rows, outputs)
 
@@ -103,13 +107,13 @@ class Tally:
 
     def samples(self) -> dict[str, Any]:
         """For JSON: `counts` as [name, labels, value], `times` as [name, labels, counts, seconds, examples], an
-        example as [place in counts, request id, seconds, Unix seconds]."""
+        example as [place in counts, request id, seconds, Unix seconds, trace id or ""]."""
         return {
             "counts": [[name, labels, value] for (name, labels), value in self.counts.items()],
             "times": [
                 [name, labels, [sum(each) for each in zip(*(t.counts for t in held), strict=True)],
                  sum(t.sum_ns for t in held) / 1e9,
-                 [[at, str(request), ns / 1e9, when] for t in held for at, (request, ns, when) in t.latest.items()]]
+                 [[at, str(request), ns / 1e9, *rest] for t in held for at, (request, ns, *rest) in t.latest.items()]]
                 for (name, labels), held in self.times.items()
             ],
         }  # fmt: skip

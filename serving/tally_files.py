@@ -24,8 +24,8 @@ MOST_FILES = 64
 LOWEST = frozenset({"serinus_route_epoch"})
 """Gauges of which the least of all processes counts; others are added up."""
 Key = tuple[str, tuple[str, ...]]
-Example = tuple[str, float, float]
-NEVER: Example = ("", 0.0, 0.0)
+Example = tuple[str, float, float, str]
+NEVER: Example = ("", 0.0, 0.0, "")
 
 
 def leave(folder: Path, writer: str, samples: dict[str, Any]) -> None:
@@ -75,7 +75,7 @@ class Sums:
 
 class Added:
     """Sums by family and labels. `times`: (count of each bucket, seconds). `examples`: bucket -> the newest request in
-    it: id, seconds, Unix seconds."""
+    it, of the traced ones if there are any: id, seconds, Unix seconds, id of the trace."""
 
     def __init__(self) -> None:
         self.counts: dict[Key, float] = {}
@@ -90,9 +90,11 @@ class Added:
             key = (name, tuple(labels))
             before, spent = self.times.get(key, ([0] * len(counts), 0.0))
             self.times[key] = [a + b for a, b in zip(before, counts, strict=True)], spent + seconds
-            for at, request, took_s, when in examples[0] if examples else ():
+            for at, request, took_s, when, trace in examples[0] if examples else ():
                 newest = self.examples.setdefault(key, {})
-                newest[at] = max(newest.get(at, NEVER), (str(request), took_s, when), key=lambda each: each[2])
+                newest[at] = max(
+                    newest.get(at, NEVER), (request, took_s, when, trace), key=lambda e: (e[3] != "", e[2])
+                )
         if gauges:
             for key, value in _keyed(found.get("gauges", ())):
                 least = key[0] in LOWEST

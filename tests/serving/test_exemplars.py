@@ -68,6 +68,19 @@ def test_the_newest_request_of_each_bucket_stands_beside_it(port: Port, tmp_path
     assert counts == [line for line in told.text.splitlines() if line.startswith(f"{NAME}_count")]
 
 
+def test_a_request_that_was_traced_is_the_better_example(port: Port, tmp_path: Path) -> None:
+    traced, plain, tally = uuid.uuid4(), uuid.uuid4(), Tally()
+    tally.answered("ads", "stable", 2_000_000, 1, (), request=traced, trace="4bf92f3577b34da6a3ce929d0e0e4736")
+    tally.answered("ads", "stable", 2_000_000, 1, (), request=plain)
+    leave(tmp_path / "counts", "front-1-a", tally.samples())
+    other = Tally()
+    other.answered("ads", "stable", 2_000_000, 1, (), request=plain)
+    leave(tmp_path / "counts", "front-2-b", other.samples())
+    text = httpx.get(port.url, headers=OPEN, timeout=10).text
+    assert set(exemplars(text).values()) == {str(traced)}
+    assert 'trace_id="4bf92f3577b34da6a3ce929d0e0e4736"' in text
+
+
 @pytest.mark.skipif(shutil.which("prometheus") is None, reason="Debian's prometheus is not installed")
 def test_prometheus_keeps_it(port: Port, tmp_path: Path) -> None:
     request, tally = uuid.uuid4(), Tally()
