@@ -1,9 +1,10 @@
-"""What metrics cost: CPU of a serving pool a request, with a port for Prometheus and without.
+"""What metrics and traces cost: CPU of a serving pool a request, without, with a port for Prometheus, and with both.
 
     python -m benchmarks.metrics [--quick] [--rounds 9] [--seconds 2] [--json FILE]
 
-Two pools with one front door and the flights model, asked in turn; the other one sleeps meanwhile. The pool with a port
-counts, writes its counts once a second, and is scraped once a second, fifteen times as often as one would."""
+Three pools with one front door and the flights model, asked in turn; the others sleep meanwhile. A pool with a port
+counts, writes its counts once a second, and is scraped once a second, fifteen times as often as one would. The last one
+besides traces one request of a hundred, as traced pools do by default, and sends the traces to a collector."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ import sys
 import tempfile
 import threading
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,19 +28,22 @@ from benchmarks.report import Report, Table
 from benchmarks.rounds import Lane, measure
 from serinus.package import digest_of, read_manifest
 from serinus.routes import PackageRef, RouteTable
+from tests.pool.collector import Collector
 from tests.pool.stack import Stack, wait_for
 
 LIMIT, CONNECTIONS = 1.03, 16
 
 
 class Pool(Stack):
-    """A pool with one front door, stable alone; `port`: of its metrics, 0: none."""
+    """A pool with one front door, stable alone; `port`: of its metrics, 0: none; `traces_to`: a collector, "": none."""
 
-    def __init__(self, folder: Path, port: int) -> None:
+    def __init__(self, folder: Path, port: int = 0, traces_to: str = "") -> None:
         folder.mkdir()
         stable, other = flights(), flights_at_first()
         refs = {n: PackageRef(digest=digest_of(f), uri=f.as_uri()) for n, f in ((1, stable), (2, other))}
-        super().__init__(folder, refs, SERINUS_FRONT_DOORS="1", SERINUS_METRICS_PORT=str(port))
+        super().__init__(
+            folder, refs, SERINUS_FRONT_DOORS="1", SERINUS_METRICS_PORT=str(port), SERINUS_TRACES_TO=traces_to
+        )
         table = {"model": "flights", "epoch": 1, "stable": dict.fromkeys(read_manifest(stable).task_names, 1)}
         self.controller.put(RouteTable.model_validate({**table, "packages": self.packages}))
         wait_for(lambda: self.applied_by("front") == [1], 120)
@@ -51,18 +55,19 @@ class Pool(Stack):
 
 
 @contextmanager
-def scraping(port: int) -> Iterator[list[int]]:
-    """Ask for the metrics once a second; the bytes of each answer."""
+def scraping(ports: Sequence[int]) -> Iterator[list[int]]:
+    """Ask for the metrics of all once a second; the bytes of each answer."""
     sizes: list[int] = []
     ended = threading.Event()
 
     def ask() -> None:
         while not ended.wait(1.0):
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=2.0) as answer:
-                    sizes.append(len(answer.read()))
-            except OSError:  # the pool sleeps: the other one is measured
-                continue
+            for port in ports:
+                try:
+                    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=0.5) as answer:
+                        sizes.append(len(answer.read()))
+                except OSError:  # the pool sleeps: another one is measured
+                    continue
 
     thread = threading.Thread(target=ask)
     thread.start()
@@ -74,32 +79,43 @@ def scraping(port: int) -> Iterator[list[int]]:
 def main() -> int:
     options = parse(__doc__)
     rounds, seconds = max(options.rounds, 3 if options.quick else 9), max(options.seconds, 2.0)
-    port = free_port()
+    ports = [free_port(), free_port()]
+    collector = Collector()
     asked = [("/v2/models/flights/infer", body(rows_of("flights", 1, seed), f"e{seed}")) for seed in range(200)]
     with tempfile.TemporaryDirectory(prefix="sb-") as name:
-        pools = [Pool(Path(name) / "without", 0), Pool(Path(name) / "with", port)]
+        pools = [
+            Pool(Path(name) / "neither"),
+            Pool(Path(name) / "metrics", ports[0]),
+            Pool(Path(name) / "both", ports[1], collector.url),
+        ]
         try:
             lanes = [
                 Lane(what, pool.port, asked, pool.processes, sleeps=True)
-                for what, pool in zip(("without", "with"), pools, strict=True)
+                for what, pool in zip(("neither", "metrics", "metrics and traces"), pools, strict=True)
             ]
-            with scraping(port) as sizes:
+            with scraping(ports) as sizes:
                 measure(lanes, CONNECTIONS, seconds, rounds)
         finally:
             for pool in pools:
                 pool.stop()
-    _report(lanes, sizes, rounds, options.json)
+            collector.stop()
+    notes = [
+        f"{len(sizes)} scrapes of {statistics.median(sizes) if sizes else 0:.0f} bytes",
+        f"{len({span.trace for span in collector.spans})} traces of {len(collector.spans)} spans",
+    ]
+    _report(lanes, notes, rounds, options.json)
     return 0
 
 
-def _report(lanes: list[Lane], sizes: list[int], rounds: int, json: str | None) -> None:
+def _report(lanes: list[Lane], notes: list[str], rounds: int, json: str | None) -> None:
     each = [[c / max(d.requests, 1) * 1e6 for c, d in zip(lane.cpu_s, lane.loads, strict=True)] for lane in lanes]
-    ratio = statistics.median(on / off for off, on in zip(*each, strict=True))
+    off, metrics, both = each
     report = Report("metrics")
     rows: list[list[Any]] = [[lane.name, lane.rate, lane.cpu_us, lane.errors] for lane in lanes]
-    notes = [f"{len(sizes)} scrapes of {statistics.median(sizes) if sizes else 0:.0f} bytes"]
-    report.table(Table(f"{rounds} rounds", ["metrics", "requests/s", "CPU us a request", "errors"], rows, notes))
-    report.target("CPU a request with metrics, against without", ratio, LIMIT, at_least=False)
+    report.table(Table(f"{rounds} rounds", ["told", "requests/s", "CPU us a request", "errors"], rows, notes))
+    for what, on in (("metrics", metrics), ("metrics and traces", both)):
+        ratio = statistics.median(a / b for a, b in zip(on, off, strict=True))
+        report.target(f"CPU a request with {what}, against neither", ratio, LIMIT, at_least=False)
     report.finish(json)
 
 

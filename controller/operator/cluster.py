@@ -20,6 +20,7 @@ CUSTOM = {
     "MultiTaskModel": ("serinus.dev", "v1alpha1", "multitaskmodels"),
     "Rollout": ("serinus.dev", "v1alpha1", "rollouts"),
     "RayService": ("ray.io", "v1", "rayservices"),
+    "RayCluster": ("ray.io", "v1", "rayclusters"),
 }
 
 
@@ -47,10 +48,10 @@ class Cluster:
                 return None
             raise
 
-    async def names(self, kind: str) -> list[str]:
-        """Of every object of a kind. Raises ApiException 404 while the kind is not known."""
-        group, version, plural = CUSTOM[kind]
-        found = await self._call(self.custom.list_namespaced_custom_object, group, version, self.namespace, plural)
+    async def names(self, kind: str, labels: str = "") -> list[str]:
+        """Of every object of a kind with these labels. Raises ApiException 404 while the kind is not known."""
+        place = (*CUSTOM[kind][:2], self.namespace, CUSTOM[kind][2])
+        found = await self._call(self.custom.list_namespaced_custom_object, *place, label_selector=labels)
         return [each["metadata"]["name"] for each in found["items"]]
 
     async def apply(self, body: dict[str, Any]) -> None:
@@ -62,6 +63,14 @@ class Cluster:
             return
         key = Key(body["kind"], name)
         await self._call(self.custom.patch_namespaced_custom_object, *self._place(key), body, **told)
+
+    async def delete(self, key: Key) -> None:
+        """Have it deleted, if it is there; what it owns goes after it."""
+        try:
+            await self._call(self.custom.delete_namespaced_custom_object, *self._place(key))
+        except ApiException as error:
+            if error.status != 404:
+                raise
 
     async def say(self, key: Key, status: dict[str, Any]) -> None:
         """Its whole status from now on."""

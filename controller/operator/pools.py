@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from kubernetes.client.exceptions import ApiException
+
 from controller.operator.cluster import Cluster, Key
 from controller.operator.pool import Pool, Redis, Size
 from controller.operator.rayservice import objects
@@ -14,6 +16,9 @@ from serinus.resources.pool import PoolSpec, ServingPool
 from serinus.resources.pool import Size as SizeWord
 
 __all__ = ["State", "apply_pool", "delete_pool", "pool_of", "state_of"]
+
+OF_RAY_SERVICE = "ray.io/originated-from-cr-name"
+"""Label of KubeRay's on a RayCluster: the RayService that it is of."""
 
 
 def pool_of(resource: ServingPool, namespace: str, api: str) -> Pool:
@@ -56,16 +61,33 @@ async def apply_pool(cluster: Cluster, resource: ServingPool, api: str) -> Outco
     return _outcome(resource, pool, before, now)
 
 
-async def delete_pool(client: AsyncClient, metadata: Metadata) -> Outcome:
-    """Let it go, unless models serve in it: what it owns goes with it. Raises SerinusError."""
+async def delete_pool(cluster: Cluster, client: AsyncClient, metadata: Metadata) -> Outcome:
+    """End its Ray clusters and let it go, unless models serve in it. Raises SerinusError, ApiException."""
     pool, retire = metadata.name, metadata.annotations.get(RETIRE) == "true"
     models = [each.model for each in await client.models() if each.pool == pool and "stable" in each.aliases]
     if not models or retire:
-        return Outcome({}, (), gone=True)
+        return await _end(cluster, pool)
     more = f" and {len(models) - 5} more" if len(models) > 5 else ""
     text = f"{', '.join(models[:5])}{more} serve in pool {pool}; to delete it all the same annotate it: {RETIRE}=true"
     conditions = (condition("Degraded", True, "DeletionRefused", text),)
-    return Outcome({}, conditions, (Told("DeletionRefused", text, "Warning"),), settled=False)
+    return Outcome({}, conditions, (Told("DeletionRefused", text, "Warning"),))
+
+
+async def _end(cluster: Cluster, pool: str) -> Outcome:
+    """It stays until its Ray clusters are gone: KubeRay cleans Redis up by a Job, which it cannot start any more once
+    the pool's namespace is being deleted too. Then the namespace would stay for ever."""
+    key = Key("RayService", pool)
+    await cluster.delete(key)
+    try:
+        left = await cluster.names("RayCluster", f"{OF_RAY_SERVICE}={pool}")
+    except ApiException as error:
+        if error.status != 404:  # KubeRay is not there, nor anything of it
+            raise
+        left = []
+    if not left and await cluster.get(key) is None:
+        return Outcome({}, (), gone=True)
+    text = f"until KubeRay has ended {', '.join(left) or f'RayService {pool}'}"
+    return Outcome({}, (condition("Progressing", True, "Ends", text),), settled=False)
 
 
 def _size(word: SizeWord) -> Size:

@@ -92,7 +92,7 @@ class Reconciler:
             async with self._client() as client:
                 match key.kind:
                     case "ServingPool":
-                        outcome = await delete_pool(client, metadata)
+                        outcome = await delete_pool(self._cluster, client, metadata)
                     case "MultiTaskModel":
                         outcome = await delete_model(client, metadata)
                     case _:
@@ -102,7 +102,7 @@ class Reconciler:
             raise
         if not outcome.gone:
             await self._tell(key, body, outcome)
-            return LATER_S
+            return LATER_S if outcome.settled else SOON_S
         for told in outcome.told:
             await self._cluster.record(event_of(body, told, self._clock()))
         left = [each for each in metadata.finalizers if each != FINALIZER]

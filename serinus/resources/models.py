@@ -69,7 +69,7 @@ async def delete_model(client: AsyncClient, metadata: Metadata) -> Outcome:
     if stable is not None and not retire:
         text = f"version {stable} of {name} serves; to delete it all the same annotate it: {RETIRE}=true"
         kept = (condition("Ready", True, "Serves", text), condition("Degraded", True, "DeletionRefused", text))
-        return Outcome({"stable": stable}, kept, (Told("DeletionRefused", text, "Warning"),), settled=False)
+        return Outcome({"stable": stable}, kept, (Told("DeletionRefused", text, "Warning"),))
     if view.rollout is not None:
         await client.command(view.rollout, "abort", "the model is being deleted")
     await client.model_delete(name, "its resource was deleted", retire=retire)

@@ -238,7 +238,18 @@ def test_a_pool_is_a_ray_service_that_no_model_moves(it: Operated, packages: lis
     it.kubectl("delete", "pool", "default", "--wait=false")
     it.until(lambda: it.state("pool", "default").get("Degraded") == "True DeletionRefused", "the refusal")
     assert it.get("rayservice", "default")["metadata"]["generation"] == made["metadata"]["generation"]
+    it.apply(
+        {
+            "apiVersion": "ray.io/v1",
+            "kind": "RayCluster",
+            "metadata": {"name": "default-1", "labels": {"ray.io/originated-from-cr-name": "default"}},
+            "spec": {"headGroupSpec": {"rayStartParams": {}, "template": {"spec": {"containers": []}}}},
+        }
+    )
     it.kubectl("annotate", "pool", "default", "serinus.dev/retire=true")
+    it.until(lambda: not it.there("rayservice", "default"), "its RayService to go")
+    it.until(lambda: it.state("pool", "default").get("Progressing") == "True Ends", "its word that it waits")
+    it.kubectl("delete", "raycluster", "default-1")
     it.until(lambda: not it.there("pool", "default"), "the pool to go")
 
 
