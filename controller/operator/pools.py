@@ -58,7 +58,9 @@ async def apply_pool(cluster: Cluster, resource: ServingPool, api: str) -> Outco
         each["metadata"]["ownerReferences"] = [_owner(resource)]
         await cluster.apply(each)
     now = await cluster.get(key) or {}
-    return _outcome(resource, pool, before, now)
+    active = (now.get("status", {}).get("activeServiceStatus") or {}).get("rayClusterName")
+    ray = await cluster.get(Key("RayCluster", active)) if active else None
+    return _outcome(resource, pool, before, now, ray or {})
 
 
 async def delete_pool(cluster: Cluster, client: AsyncClient, metadata: Metadata) -> Outcome:
@@ -116,14 +118,14 @@ class State(NamedTuple):
     said: str
 
 
-def state_of(status: dict[str, Any], was_ready: bool) -> State:
+def state_of(status: dict[str, Any], pods: dict[str, Any], was_ready: bool) -> State:
     """From the status that KubeRay gave it. Ready once every pod is, and then until KubeRay says otherwise.
 
+    `pods`: status of the Ray cluster that serves; the copy of it in a RayService may stay behind for ever.
     KubeRay's own word comes before front doors take requests; and a pod that is lost later takes no other along."""
     states = {each["type"]: each for each in status.get("conditions") or ()}
     ray = states.get("Ready", {})
-    cluster = (status.get("activeServiceStatus") or {}).get("rayClusterStatus") or {}
-    wanted, there = cluster.get("desiredWorkerReplicas"), cluster.get("readyWorkerReplicas", 0)
+    wanted, there = pods.get("desiredWorkerReplicas"), pods.get("readyWorkerReplicas", 0)
     said, refused = str(ray.get("message", "")), ray.get("reason") == "ValidationFailed"
     return State(
         ready=ray.get("status") == "True" and (was_ready or (wanted is not None and there >= wanted)),
@@ -135,10 +137,13 @@ def state_of(status: dict[str, Any], was_ready: bool) -> State:
     )
 
 
-def _outcome(resource: ServingPool, pool: Pool, before: dict[str, Any] | None, now: dict[str, Any]) -> Outcome:
+def _outcome(
+    resource: ServingPool, pool: Pool, before: dict[str, Any] | None, now: dict[str, Any], ray: dict[str, Any]
+) -> Outcome:
+    """`before`, `now`: the RayService; `ray`: the Ray cluster that serves."""
     status, told = now.get("status") or {}, list[Told]()
     known = {each.get("type"): each.get("status") for each in resource.status.get("conditions", ())}
-    state = state_of(status, known.get("Ready") == "True")
+    state = state_of(status, ray.get("status") or {}, known.get("Ready") == "True")
     if before is None:
         told.append(Told("Created", f"RayService {pool.name}"))
     elif _generation(before) != _generation(now):

@@ -25,7 +25,7 @@ NEEDS: dict[str, set[Deed]] = {
         *(("serinus.dev", word, verb, "") for word in WORDS for verb in ("get", "list", "watch", "patch")),
         *(("serinus.dev", f"{word}/status", verb, "") for word in WORDS for verb in ("get", "patch")),
         *((*made, verb, "") for made in MADE for verb in ("get", "list", "watch", "create", "patch", "delete")),
-        ("ray.io", "rayclusters", "list", ""),
+        *(("ray.io", "rayclusters", verb, "") for verb in ("get", "list")),
         *((group, "events", verb, "") for group in ("", "events.k8s.io") for verb in ("create", "patch")),
         ("coordination.k8s.io", "leases", "create", ""),
         *(("coordination.k8s.io", "leases", verb, "serinus-operator") for verb in ("get", "update", "patch")),
