@@ -39,7 +39,7 @@ demo: $(INSTALLED)
 	$(BIN)/python -m examples.flights.demo
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest $(TESTS)
+	$(BIN)/python -m pytest --durations=30 $(TESTS)
 
 e2e: $(INSTALLED)
 	KEEP=$(KEEP) HEADS=$(HEADS) $(BIN)/python -m tests.kube_e2e

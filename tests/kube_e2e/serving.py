@@ -78,7 +78,7 @@ class Served:
         spec = {
             "image": self.image,
             "resources": dict.fromkeys(("front_door", "candidate", "shadow"), small)
-            | {"head": {"cpu": "100m", "memory": "2Gi"}},
+            | {"head": {"cpu": "50m", "memory": "2Gi"}},
             "settings": {
                 "replay_token_sha256": hashlib.sha256(self.secret("serinus-replay-token").encode()).hexdigest(),
                 "candidate_deadline_ms": 2_000,  # two cores for a cluster, a pool and its clients: no failing for that
