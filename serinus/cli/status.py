@@ -14,7 +14,7 @@ from rich.text import Text
 
 from serinus.cli.live import EVERY_S, Watching, redrawn
 from serinus.cli.needs import Need, held_hours, needs_of
-from serinus.cli.output import AsJson, HomeOption, client_of, console, event_time, print_json, print_line, table_of
+from serinus.cli.output import AsJson, HomeOption, console, event_time, print_json, print_line, table_of
 from serinus.cli.processes import processes_of, processes_shown
 from serinus.client import Client
 from serinus.client.situation import RolloutNow, Situation
@@ -23,6 +23,8 @@ from serinus.home import Home
 
 __all__ = ["add_to"]
 
+PATIENCE_S = 3.0
+"""For one answer, five attempts: a controller that hangs is to be seen as such before one looks elsewhere."""
 MOST_NEEDS, MOST_ROLLOUTS, MOST_MODELS = 30, 20, 20
 """Lines of each table: what is going on is to fit a screen."""
 
@@ -31,7 +33,7 @@ def status(home: HomeOption = None, watch: Watching = False, as_json: AsJson = F
     """Show what needs you, then rollouts, models and processes.
 
     With --json and --watch: one line of JSON each time."""
-    client = client_of(home)
+    client = Client(home=home, timeout_s=PATIENCE_S)
     if watch and not as_json:
         redrawn(lambda: _drawn(client, home))
     elif watch:
