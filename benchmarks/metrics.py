@@ -12,6 +12,7 @@ import statistics
 import sys
 import tempfile
 import threading
+import time
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,7 +24,7 @@ import psutil
 from benchmarks.bodies import body, rows_of
 from benchmarks.options import parse
 from benchmarks.packages import flights, flights_at_first
-from benchmarks.processes import free_port
+from benchmarks.processes import cpu_s, free_port
 from benchmarks.report import Report, Table
 from benchmarks.rounds import Lane, measure
 from serinus.package import digest_of, read_manifest
@@ -32,6 +33,7 @@ from tests.pool.collector import Collector
 from tests.pool.stack import Stack, wait_for
 
 LIMIT, CONNECTIONS = 1.03, 16
+CALM_FOR_S, CALM_SHARE = 3.0, 0.22
 
 
 class Pool(Stack):
@@ -52,6 +54,13 @@ class Pool(Stack):
     def processes(self) -> list[psutil.Process]:
         mine = psutil.Process(self.process.pid)
         return [mine, *mine.children(recursive=True)]
+
+    def calm(self) -> bool:
+        """Whether it takes little while nobody asks it: Ray Serve's controller is busy for a while after a start."""
+        before, processes = time.monotonic(), self.processes
+        spent_s = cpu_s(processes)
+        time.sleep(CALM_FOR_S)
+        return cpu_s(processes) - spent_s < CALM_SHARE * (time.monotonic() - before)
 
 
 @contextmanager
@@ -93,6 +102,8 @@ def main() -> int:
                 Lane(what, pool.port, asked, pool.processes, sleeps=True)
                 for what, pool in zip(("neither", "metrics", "metrics and traces"), pools, strict=True)
             ]
+            for pool in pools:
+                wait_for(pool.calm, 180)
             with scraping(ports) as sizes:
                 measure(lanes, CONNECTIONS, seconds, rounds)
         finally:
