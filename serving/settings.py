@@ -77,7 +77,7 @@ class Settings:
     metrics_token_file: Path | None = None
     metrics_here: bool = False
     traces_to: str = ""
-    traces_share: float = 0.01
+    traces_share: float = 0.002
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Settings:
@@ -111,7 +111,7 @@ class Settings:
             metrics_token_file=Path(shown).absolute() if (shown := env.get("SERINUS_METRICS_TOKEN_FILE")) else None,
             metrics_here=env.get("SERINUS_METRICS_HERE") == "1",
             traces_to=_url(env, "SERINUS_TRACES_TO", "http://127.0.0.1:4318") if env.get("SERINUS_TRACES_TO") else "",
-            traces_share=_whole(env, "SERINUS_TRACES_SHARE_BP", 100, 0, 10_000) / 10_000,
+            traces_share=_whole(env, "SERINUS_TRACES_SHARE_BP", 20, 0, 10_000) / 10_000,
             routes_cache=Path(env.get("SERINUS_ROUTES_CACHE") or home / "routes" / pool).absolute(),
             package_cache=Path(env.get("SERINUS_PACKAGE_CACHE") or home / "fetched" / pool).absolute(),
             package_cache_bytes=_whole(env, "SERINUS_PACKAGE_CACHE_MB", 20_480, 1, 999_999) << 20,
