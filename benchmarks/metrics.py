@@ -4,8 +4,8 @@
 
 Three pools with one front door and the flights model, asked in turn; the others sleep meanwhile. A pool with a port
 counts, writes its counts once a second, and is scraped once a second, fifteen times as often as one would. The last one
-besides traces one request of 500, as traced pools do by default, and sends the traces to a collector. SERINUS_TRACES_SHARE_BP=10000
-traces all of them."""
+besides traces one request of 500, as traced pools do by default, and sends the traces to a collector; with
+SERINUS_TRACES_SHARE_BP=10000 every one."""
 
 from __future__ import annotations
 
