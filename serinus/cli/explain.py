@@ -83,7 +83,8 @@ def _line(cell: CellEvidence, culprit: bool) -> None:
     """Two lines a cell: what was compared and found, then how sure that is and on what it rests."""
     style = "bold red" if culprit else ""
     found = f"    {cell.name} ({cell.stream}): {_number(cell.baseline_value)} -> {_number(cell.candidate_value)}"
-    console.print(found, f"{cell.verdict}, carried this" if culprit else cell.verdict, style=style, markup=False, soft_wrap=True)
+    verdict = f"{cell.verdict}, carried this" if culprit else cell.verdict
+    console.print(found, verdict, style=style, markup=False, soft_wrap=True)
     sure = f"worse by {_number(cell.estimate)}, between {_number(cell.low)} and {_number(cell.high)}"
     said = f"e {_number(cell.e_violated)}, {cell.labels:,} labels, {cell.positives:,} positives"
     console.print(f"      {sure}; margin {_number(cell.margin)}; {said}", style="dim", markup=False, soft_wrap=True)
