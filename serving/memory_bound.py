@@ -10,8 +10,10 @@ from pathlib import Path
 
 from serving.memory import free_bytes
 
-UNHEALTHY_SHARE = 0.8
+UNHEALTHY_SHARE, CRAMPED_SHARE = 0.8, 0.5
 LEAST_BYTES = 64 << 20
+REFUSED = ("failed to allocate", "bad_alloc", "bad allocation", "cannot allocate")
+"""What ONNX Runtime and the C++ library say, in lower case, when the kernel gives no memory."""
 
 
 class OutOfBounds(RuntimeError):
@@ -25,13 +27,28 @@ class MemoryBound:
 
     def __init__(self, allowed_bytes: int = 0) -> None:
         self._allowed = max(LEAST_BYTES, allowed_bytes or free_bytes() // 2)
-        self._at_start = resident_bytes()
-        wanted = data_bytes() + self._allowed
+        self._at_start, self._data_at_start = resident_bytes(), data_bytes()
+        self._refused = False
+        wanted = self._data_at_start + self._allowed
         _soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
         resource.setrlimit(resource.RLIMIT_DATA, (wanted if hard < 0 else min(wanted, hard), hard))
 
+    def failed(self, error: Exception) -> None:
+        """A call failed. Only whether memory was refused matters here."""
+        if isinstance(error, MemoryError) or any(words in str(error).lower() for words in REFUSED):
+            self._refused = True
+
     def check(self) -> None:
-        """Raises OutOfBounds when it is time for a fresh process."""
+        """Raises OutOfBounds when it is time for a fresh process.
+
+        An arena sets more aside than it uses: what is in use may stay low for ever while every call is refused. So a
+        refusal counts too, unless there was plenty of room: then it was the call that wanted too much."""
+        refused, self._refused = self._refused, False
+        held = data_bytes() - self._data_at_start
+        if refused and held > CRAMPED_SHARE * self._allowed:
+            raise OutOfBounds(
+                f"memory was refused with {held >> 20} MB set aside, of {self._allowed >> 20} MB that are allowed"
+            )
         taken = resident_bytes() - self._at_start
         if taken > UNHEALTHY_SHARE * self._allowed:
             raise OutOfBounds(f"{taken >> 20} MB taken, of {self._allowed >> 20} MB that are allowed")

@@ -43,7 +43,11 @@ class Scorer:
         `trunk_must_run`: raise when the shared parts fail: stable has better answers than fallbacks."""
         if self._following.done():
             raise RuntimeError("this process no longer follows the routes")
-        return run(self.follower.engines, inputs, groups, entity, trunk_must_run=trunk_must_run)
+        try:
+            return run(self.follower.engines, inputs, groups, entity, trunk_must_run=trunk_must_run)
+        except Exception as error:  # ONNX Runtime raises classes of its own, without a common base
+            self._memory.failed(error)
+            raise
 
     def _samples(self) -> Samples:
         adopt_heads(self.tally, self.follower.applied.values())
