@@ -73,7 +73,8 @@ def _show(look: Evidence) -> None:
         f"E = {look.e:.3g}, it rolls back at {look.limit:g}",
         soft_wrap=True,
     )
-    culprits = [cell for cell in look.cells if cell.name in look.culprits]
+    carried = [cell for cell in look.cells if cell.name in look.culprits]
+    culprits = [cell for cell in carried if cell.labels or cell.verdict == "violated"]
     others = [cell for cell in look.cells if cell.role == "required" and cell not in culprits]
     for cell in (*culprits, *others):
         _line(cell, cell in culprits)

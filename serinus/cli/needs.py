@@ -67,6 +67,10 @@ def _approvals(rollouts: Iterable[RolloutNow]) -> Iterable[Need]:
         elif each.phase == Phase.PAUSED:
             text = f"version {each.candidate} was paused: {each.history[-1].why if each.history else ''}"
             yield Need(what="paused", model=each.model, text=text, do=f"serinus rollout resume {each.model}")
+        elif each.look == "violated":  # a dry run: any other would have been rolled back
+            do = f"serinus explain {each.model}; serinus rollout rollback {each.model} -m WHY"
+            text = f"version {each.candidate}: {each.waiting_for}"
+            yield Need(what="violated", model=each.model, text=text, do=do)
 
 
 def _holds(rollouts: Iterable[RolloutNow]) -> Iterable[Need]:

@@ -111,6 +111,9 @@ def _rollouts(said: Situation) -> Iterable[Finding]:
             why = each.history[-1].why if each.history else ""
             do = f"serinus rollout resume {each.model}"
             yield _look("rollout is paused", f"{version}: {why}", do, "promotion-held", each.model)
+        elif each.look == "violated":  # a dry run: any other would have been rolled back
+            do = f"{explain}; serinus rollout rollback {each.model} -m WHY"
+            yield _look("guard violated", f"{version}: {each.waiting_for}", do, "guard-violated", each.model)
 
 
 def _alert(alert: HealthAlert) -> Finding:

@@ -162,7 +162,8 @@ def test_steering_sends_the_command_with_reason_and_actor(run: Run, server: Any,
 def test_explain_names_the_culprit_with_its_numbers_and_leaves_the_rest_out(run: Run, server: Any) -> None:
     other = cell(slice="origin=JFK", verdict="satisfied", estimate=0.001)
     needed = cell(slice="overall", role="required", verdict="inconclusive", why="too few labels", low=None, high=None)
-    found = look(cell(), other, needed)
+    silent = cell(stream="canary", verdict="inconclusive", labels=0, positives=0, low=None, high=None)
+    found = look(cell(), silent, other, needed)
     ended = view(Phase.ROLLED_BACK, move(Phase.ROLLED_BACK, "E is 51.3", found.digest), waiting_for="")
     server.on("/v1/rollouts/r1", (200, said(ended)))
     server.on("/v1/rollouts/r1/evidence", (200, {"evidence": [said(found)]}))

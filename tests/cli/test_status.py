@@ -105,6 +105,15 @@ def test_a_quiet_day_says_so(run: Run, server: Any) -> None:
     assert "replicas: 2 front; monitors: 1" in said
 
 
+def test_a_dry_run_that_found_something_needs_someone(run: Run, server: Any) -> None:
+    waits = "a person: this is a dry run, else it would have been rolled back: violated: click / overall / auc"
+    rehearsal = {**rollout(Phase.RAMP, waiting_for=waits), "look": "violated"}
+    server.on("/v1/status", (200, {**STATUS, "models": [MODEL], "rollouts": [rehearsal]}))
+    (found,) = [each for each in json.loads(run("status", "--json")[1])["needs_me"] if each["what"] == "violated"]
+    assert waits in found["text"]
+    assert "serinus rollout rollback ads" in found["do"]
+
+
 def test_a_pool_where_nobody_answers_needs_someone(run: Run, server: Any) -> None:
     server.on("/v1/status", (200, {**STATUS, "models": [MODEL], "rollouts": [], "replicas": []}))
     found = json.loads(run("status", "--json")[1])["needs_me"]

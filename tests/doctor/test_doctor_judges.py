@@ -74,6 +74,10 @@ TROUBLES: dict[str, tuple[dict[str, Any], list[tuple[str, str, str]]]] = {
         [("look", "awaits approval", "promotion-held")],
     ),
     "paused": ({"rollouts": [{**ROLLOUT, "phase": "paused"}]}, [("look", "rollout is paused", "promotion-held")]),
+    "a dry run found something": (
+        {"rollouts": [{**ROLLOUT, "look": "violated"}]},
+        [("look", "guard violated", "guard-violated")],
+    ),
     "labels": ({"alerts": [alert("labels")]}, [("wrong", "labels stopped", "labels-stopped")]),
     "decay": ({"alerts": [alert("health")]}, [("look", "alert: health", "stable-decay")]),
     "a notice failed": (

@@ -13,6 +13,11 @@ FAULTS = {
     "target-down": "the monitor is stopped by SIGSTOP",
     "promotion-held": "the rollout is paused",
     "no-active-controller": "the controller is stopped by SIGSTOP",
+    "notices-stuck": "the webhook refuses connections",
+    "database-down": "another process holds SQLite's exclusive lock",
+    "rows-lost": "the disk of the logs is full",
+    "labels-stopped": "requests go on, labels do not",
+    "guard-violated": "a version that ranks badly, in a rehearsal",
 }
 """Runbook -> the fault that `python -m tests.runbooks` injects."""
 BY_HAND = {
