@@ -63,6 +63,12 @@ SERVING = (
         ("model", "task", "arm", "reason"),
     ),
     Declared(
+        "serinus_head_failures_total",
+        "counter",
+        "Requests that a head gave nothing for. reason: overrun, raised, invalid, breaker, busy, deadline, upstream, trunk",
+        ("model", "task", "arm", "reason"),
+    ),
+    Declared(
         "serinus_encoder_cache_lookups_total",
         "counter",
         "Lookups of cached parts. result: hit or miss",

@@ -222,7 +222,7 @@ class Door:
             self.tally.refused(model, status)
 
     def _samples(self) -> Samples:
-        adopt_heads(self.tally, self.follower.applied.values())
+        adopt_heads(self.tally, self.follower.applied.values(), "stable")
         waiting = {"requests_in_flight": self.load.waiting, "shadow_queue_rows": len(self._shadows)}
         lost = {model: self._marks.of(model).lost for model in self.follower.applied}
         spool = self._recorder.status()["lag_bytes"]

@@ -28,6 +28,7 @@ class Scorer:
 
     def __init__(self, role: ReplicaRole, settings: Settings) -> None:
         self.name = writer_name(role)
+        self._arm = "shadow" if role == "shadow" else "canary"
         process().cache.bound(settings.cache_bytes, settings.cache_ms)
         self._memory = MemoryBound(settings.candidate_memory_bytes)
         self.follower = Follower(role, self.name, settings)
@@ -50,7 +51,7 @@ class Scorer:
             raise
 
     def _samples(self) -> Samples:
-        adopt_heads(self.tally, self.follower.applied.values())
+        adopt_heads(self.tally, self.follower.applied.values(), self._arm)
         return self.tally.samples()
 
     def check(self) -> None:

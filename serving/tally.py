@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
@@ -52,6 +53,7 @@ class Tally:
         self.on = on
         self.counts: dict[tuple[str, Labels], int] = {}
         self.times: dict[tuple[str, Labels], list[Timed]] = {}
+        self.others: dict[tuple[str, Labels], list[Counter[Any]]] = {}
         self._requests: dict[tuple[str, str], Timed] = {}
 
     def add(self, name: str, labels: Labels, count: int = 1) -> None:
@@ -105,11 +107,22 @@ class Tally:
         if not any(each is timed for each in held):
             held.append(timed)
 
+    def adopt_counts(self, name: str, labels: Labels, counts: Counter[Any]) -> None:
+        """Counts by a last label that somebody else makes; `labels`: those before it. They stay too."""
+        held = self.others.setdefault((name, labels), [])
+        if not any(each is counts for each in held):
+            held.append(counts)
+
     def samples(self) -> dict[str, Any]:
         """For JSON: `counts` as [name, labels, value], `times` as [name, labels, counts, seconds, examples], an
         example as [place in counts, request id, seconds, Unix seconds, trace id or ""]."""
         return {
-            "counts": [[name, labels, value] for (name, labels), value in self.counts.items()],
+            "counts": [
+                *([name, labels, value] for (name, labels), value in self.counts.items()),
+                *([name, (*labels, last), value]
+                  for (name, labels), held in self.others.items()
+                  for last, value in sum(held, Counter[Any]()).items()),
+            ],
             "times": [
                 [name, labels, [sum(each) for each in zip(*(t.counts for t in held), strict=True)],
                  sum(t.sum_ns for t in held) / 1e9,

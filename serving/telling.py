@@ -56,13 +56,14 @@ def show(settings: Settings) -> Port | None:
         return None
 
 
-def adopt_heads(tally: Tally, models: Iterable[Applied]) -> None:
-    """Show the times of all heads that are loaded."""
+def adopt_heads(tally: Tally, models: Iterable[Applied], arm: str) -> None:
+    """Show the times of all heads that are loaded, and why they gave nothing. `arm`: what this process answers."""
     for applied in models:
         for version in applied.table.versions():
             engine = applied.engines.get(applied.table.packages[version].digest)
             for task, head in engine.heads.items() if engine is not None else ():
                 tally.adopt("serinus_head_duration_seconds", (applied.table.model, task), head.times)
+                tally.adopt_counts("serinus_head_failures_total", (applied.table.model, task, arm), head.fallbacks)
 
 
 def front_samples(

@@ -15,9 +15,9 @@ from serinus.doctor.asking import Asked, ask_all
 from serinus.doctor.disk import judge_disks, rooms_on
 from serinus.doctor.endpoints import judge_endpoints, problem_of
 from serinus.doctor.finding import Finding, runbook
-from serinus.doctor.lag import judge_lag
 from serinus.doctor.processes import condition, judge_processes
 from serinus.doctor.situations import behind, judge_situation
+from serinus.doctor.watching import judge_metrics
 from serinus.errors import SerinusError
 from serinus.home import Home
 
@@ -59,7 +59,7 @@ def visit(home: Home, api: str | None = None, serving: str | None = None, token:
     if api is not None and asked["controller"].well:
         _controller(made, api, token)
     if metrics:
-        made.findings += judge_lag(ask_all(metrics, token), metrics)
+        made.findings += judge_metrics(metrics, token)
         made.checked.append("metrics")
     made.findings = _once(made.findings)
     made.checked = list(dict.fromkeys(made.checked))

@@ -74,6 +74,18 @@ def serving() -> Dashboard:
         )
         .with_panel(
             series(
+                "Why heads gave nothing",
+                "Requests a second. An overrun is over its budget, a breaker is open after many of them.",
+                [
+                    (
+                        f"sum by (task, arm, reason) (rate(serinus_head_failures_total{OF}[5m]))",
+                        "{{task}} {{arm}}: {{reason}}",
+                    )
+                ],
+            )
+        )
+        .with_panel(
+            series(
                 "Encoder cache",
                 "Share of lookups that found something.",
                 [

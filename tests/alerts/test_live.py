@@ -34,6 +34,7 @@ EMPTY = {
     "serinus_lost_rows_total": "no row was lost",
     "serinus_health_finding": "nothing is wrong with stable",
     "serinus_head_fallbacks_total": "no head fell back",
+    "serinus_head_failures_total": "no head failed",
     "serinus:head_fallbacks:ratio_rate5m": "no head fell back",
     "serinus_monitor_errors_total": "no look failed",
     "serinus_requests_total": "no answer was an error",

@@ -90,11 +90,16 @@ KINDS: dict[str, Callable[[], Odd]] = {"slow": slow, "raising": raising, "nan": 
 def write_odd(folder: Path, seed: int, kind: str) -> PackageRef:
     """A package of version `seed` that misbehaves as `kind` says for hours above 100."""
     write_package(folder, seed)
+    spoil(folder, seed, kind)
+    return PackageRef(digest=digest_of(folder), uri=folder.as_uri())
+
+
+def spoil(folder: Path, seed: int, kind: str) -> None:
+    """Make the package of version `seed` that lies there misbehave so."""
     (folder / "parts" / "encoder.onnx").write_bytes(_encoder(weights(seed)["encoder"], *KINDS[kind]()))
     manifest = json.loads((folder / MANIFEST).read_text())
     (folder / MANIFEST).unlink()
     write_manifest(folder, {key: value for key, value in manifest.items() if key != "files"})
-    return PackageRef(digest=digest_of(folder), uri=folder.as_uri())
 
 
 def _encoder(matrix: np.ndarray, odd: list[Any], constants: dict[str, np.ndarray]) -> bytes:

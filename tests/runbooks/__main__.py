@@ -25,6 +25,11 @@ SAYS = {
     "rows-lost": "make room",
     "labels-stopped": "behind the traffic",
     "guard-violated": "violated, carried this",
+    "head-fallbacks": "are fallbacks: ",
+    "latency-budget-burn": "took more than 100 ms: ",
+    "error-budget-burn": " failed: ",
+    "shadow-dropping": "were not scored: ",
+    "stable-decay": "damaged",
 }
 """What one of the commands at least must say."""
 WITHIN_S = 60.0

@@ -16,6 +16,7 @@ import httpx
 from tests.alerts.test_live import until
 from tests.alerts.traffic import BAD, MODEL, OTHER, SLA
 from tests.pool.stack import free_port
+from tests.runbooks.misbehaving import MISBEHAVING
 from tests.runbooks.world import HEARTBEAT_S, World
 
 __all__ = ["INJECT"]
@@ -144,4 +145,5 @@ INJECT: dict[str, Callable[[World], AbstractContextManager[None]]] = {
     "rows-lost": _disk_full,
     "labels-stopped": _labels_stopped,
     "guard-violated": _rehearsal,
+    **MISBEHAVING,
 }

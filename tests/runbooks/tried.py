@@ -18,6 +18,11 @@ FAULTS = {
     "rows-lost": "the disk of the logs is full",
     "labels-stopped": "requests go on, labels do not",
     "guard-violated": "a version that ranks badly, in a rehearsal",
+    "head-fallbacks": "the encoder of a stable version raises",
+    "latency-budget-burn": "the encoder of a stable version needs 0.2 s",
+    "error-budget-burn": "more users than a slow stable version can answer",
+    "shadow-dropping": "a candidate that needs 0.2 s a row",
+    "stable-decay": "a file of the log is damaged",
 }
 """Runbook -> the fault that `python -m tests.runbooks` injects."""
 BY_HAND = {

@@ -7,7 +7,9 @@ import math
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import orjson
@@ -20,6 +22,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from serinus.exposition import Scraped, generate_latest
 from serving import tally_files
 from serving.ask import Output
+from serving.head import Reason
 from serving.tally import FAST_BUCKETS_NS, Tally, Timed
 from serving.tally_files import Sums, leave
 from serving.telling import front_samples, shown
@@ -86,6 +89,19 @@ def test_a_process_that_ended_still_counts_but_its_gauges_do_not(tmp_path: Path)
     assert found["serinus_route_epoch", (ads,)] == 7
 
 
+def test_why_heads_gave_nothing_is_added_up_over_versions(tmp_path: Path) -> None:
+    registry = CollectorRegistry()
+    registry.register(Scraped(shown(tmp_path)))
+    tally, name = Tally(), "serinus_head_failures_total"
+    for counts in (first := Counter(overrun=3, breaker=1), Counter(overrun=4), first):
+        tally.adopt_counts(name, ("ads", "click", "stable"), counts)
+    leave(tmp_path, "front", tally.samples())
+    found = of_registry(registry)
+    labels = (("arm", "stable"), ("model", "ads"))
+    assert found[name, (*labels, ("reason", "overrun"), ("task", "click"))] == 7
+    assert found[name, (*labels, ("reason", "breaker"), ("task", "click"))] == 1
+
+
 def test_the_least_epoch_is_shown(tmp_path: Path) -> None:
     registry = CollectorRegistry()
     registry.register(Scraped(shown(tmp_path)))
@@ -110,7 +126,7 @@ def test_files_of_the_past_are_folded_and_sums_stay(tmp_path: Path, monkeypatch:
 
 
 def test_as_many_series_as_the_page_of_metrics_says(tmp_path: Path) -> None:
-    """10 models with 8 tasks: what one pool shows with stable, a canary and a shadow, and every kind of fallback."""
+    """10 models with 8 tasks: what one pool shows with stable, a canary and a shadow, every kind of fallback and every reason."""
     registry = CollectorRegistry()
     registry.register(Scraped(shown(tmp_path)))
     tally, tasks = Tally(), [f"t{number}" for number in range(8)]
@@ -124,6 +140,9 @@ def test_as_many_series_as_the_page_of_metrics_says(tmp_path: Path) -> None:
             tally.refused(model, status)
         for task in tasks:
             tally.adopt("serinus_head_duration_seconds", (model, task), Timed(FAST_BUCKETS_NS[:8]))
+            for arm in ("stable", "canary", "shadow"):
+                every = Counter(dict.fromkeys(get_args(Reason), 1))
+                tally.adopt_counts("serinus_head_failures_total", (model, task, arm), every)
     lost: dict[str, dict[str, int]] = {model: {} for model in models}
     leave(tmp_path, f"front-{os.getpid()}", front_samples(tally, {}, lost, dict.fromkeys(models, 1)))
-    assert len(of_registry(registry)) == 2_162
+    assert len(of_registry(registry)) == 4_082

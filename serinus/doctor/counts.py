@@ -1,0 +1,44 @@
+"""What grew between two readings of a page of metrics."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+__all__ = ["Growth", "growth"]
+
+LINE = re.compile(r"^(serinus_\w+)\{([^}]*)\} ([-+.0-9eE]+)$", re.MULTILINE)
+LABEL = re.compile(r'(\w+)="([^"]*)"')
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """One series of a counter. `by`: how much it grew, more than 0."""
+
+    name: str
+    labels: dict[str, str]
+    by: float
+
+
+def growth(before: str, after: str) -> list[Growth]:
+    """The series that grew from one reading to the next, as Prometheus reads them; one that began anew is left out."""
+    first = {(name, labels): float(value) for name, labels, value in LINE.findall(before)}
+    grown = (
+        Growth(name, dict(LABEL.findall(labels)), float(value) - first.get((name, labels), 0.0))
+        for name, labels, value in LINE.findall(after)
+    )
+    return [each for each in grown if each.by > 0]
+
+
+def of(grown: Iterable[Growth], name: str, model: str) -> Iterator[Growth]:
+    return (each for each in grown if each.name == name and each.labels.get("model") == model)
+
+
+def by_label(grown: Iterable[Growth], *labels: str) -> Counter[str]:
+    """Sums, by the values of labels: `timeout in canary`."""
+    sums: Counter[str] = Counter()
+    for each in grown:
+        sums[" in ".join(each.labels.get(label, "") for label in labels)] += round(each.by)
+    return sums

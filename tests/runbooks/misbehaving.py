@@ -1,0 +1,82 @@
+"""Faults that only users' requests bring about, and a log that is damaged."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+from tests.alerts.test_live import until
+from tests.alerts.traffic import MODEL
+from tests.runbooks.users import load, odd_model
+from tests.runbooks.world import World
+
+__all__ = ["MISBEHAVING"]
+
+THIRD = 11
+"""Seed of a version of its own."""
+RAISES_AT, SLOW_AT = 200.0, 160.0
+"""Hours at which a row makes an encoder that raises do so, and one that is slow need 0.2 s."""
+CROWD = 100
+
+
+@contextmanager
+def _encoder_raises(world: World) -> Iterator[None]:
+    with load(world, odd_model(world, "raising"), RAISES_AT):
+        yield
+
+
+@contextmanager
+def _encoder_is_slow(world: World) -> Iterator[None]:
+    with load(world, odd_model(world, "slow"), SLOW_AT):
+        yield
+
+
+@contextmanager
+def _too_many_users(world: World) -> Iterator[None]:
+    with load(world, odd_model(world, "slow"), SLOW_AT, CROWD):
+        yield
+
+
+@contextmanager
+def _shadow_is_slow(world: World) -> Iterator[None]:
+    world.roll_out(THIRD, odd="slow")
+    with load(world, MODEL, SLOW_AT):
+        yield
+    world.client.command(world.rollouts.pop(), "abort", "it is too slow")  # how to undo it
+
+
+@contextmanager
+def _log_damaged(world: World) -> Iterator[None]:
+    """Before the monitor has read it."""
+    pid = world.running.pid("monitors")
+    assert pid is not None
+    before = _logs(world)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        assert world.traffic(2) == 0
+        file = next(path for path in sorted(_logs(world)) if path not in before)
+        whole = bytearray(file.read_bytes())
+        whole[len(whole) // 2 : len(whole) // 2 + 64] = bytes(64)
+        file.write_bytes(whole)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    yield
+    shutil.move(file, world.folder / file.name)  # step 4 of the runbook
+    until(lambda: "damaged" not in world.run("health", MODEL), "the alert ends", 120)
+
+
+def _logs(world: World) -> set[Path]:
+    return set(world.log.glob("predictions/**/*.log"))
+
+
+MISBEHAVING: dict[str, Callable[[World], AbstractContextManager[None]]] = {
+    "head-fallbacks": _encoder_raises,
+    "latency-budget-burn": _encoder_is_slow,
+    "error-budget-burn": _too_many_users,
+    "shadow-dropping": _shadow_is_slow,
+    "stable-decay": _log_damaged,
+}
