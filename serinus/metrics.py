@@ -65,7 +65,7 @@ SERVING = (
     Declared(
         "serinus_head_failures_total",
         "counter",
-        "Requests that a head gave nothing for. reason: overrun, raised, invalid, breaker, busy, deadline, upstream, trunk",
+        "Requests without an answer of the head: overrun, raised, invalid, breaker, busy, deadline, upstream or trunk",
         ("model", "task", "arm", "reason"),
     ),
     Declared(

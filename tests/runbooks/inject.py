@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 
 from tests.alerts.test_live import until
-from tests.alerts.traffic import BAD, MODEL, OTHER, SLA
+from tests.alerts.traffic import BAD, MODEL, SLA
 from tests.pool.stack import free_port
 from tests.runbooks.misbehaving import MISBEHAVING
 from tests.runbooks.world import HEARTBEAT_S, World
@@ -45,8 +45,7 @@ def _stopped(pid: int | None) -> Iterator[None]:
 
 @contextmanager
 def _paused(world: World) -> Iterator[None]:
-    if not world.rollouts:
-        world.roll_out(OTHER)
+    world.some_rollout()
     world.run("rollout", "pause", MODEL, "--reason", "a try")
     try:
         yield

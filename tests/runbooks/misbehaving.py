@@ -11,13 +11,12 @@ from pathlib import Path
 
 from tests.alerts.test_live import until
 from tests.alerts.traffic import MODEL
+from tests.pool.processes import command_lines, descendants
 from tests.runbooks.users import load, odd_model
 from tests.runbooks.world import World
 
 __all__ = ["MISBEHAVING"]
 
-THIRD = 11
-"""Seed of a version of its own."""
 RAISES_AT, SLOW_AT = 200.0, 160.0
 """Hours at which a row makes an encoder that raises do so, and one that is slow need 0.2 s."""
 CROWD = 100
@@ -42,22 +41,29 @@ def _too_many_users(world: World) -> Iterator[None]:
 
 
 @contextmanager
-def _shadow_is_slow(world: World) -> Iterator[None]:
-    world.roll_out(THIRD, odd="slow")
-    with load(world, MODEL, SLOW_AT):
-        yield
-    world.client.command(world.rollouts.pop(), "abort", "it is too slow")  # how to undo it
+def _shadow_stopped(world: World) -> Iterator[None]:
+    world.some_rollout()
+    serving = world.running.pid("serving")
+    assert serving is not None
+    (pid,) = [p.pid for p, line in command_lines(descendants(serving)) if "ServeReplica:serinus:Shadow" in line]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        with load(world, MODEL, 1.0):
+            yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
 
 
 @contextmanager
 def _log_damaged(world: World) -> Iterator[None]:
     """Before the monitor has read it."""
+    world.some_rollout()
     pid = world.running.pid("monitors")
     assert pid is not None
     before = _logs(world)
     os.kill(pid, signal.SIGSTOP)
     try:
-        assert world.traffic(2) == 0
+        assert world.traffic(4) == 0
         file = next(path for path in sorted(_logs(world)) if path not in before)
         whole = bytearray(file.read_bytes())
         whole[len(whole) // 2 : len(whole) // 2 + 64] = bytes(64)
@@ -66,17 +72,18 @@ def _log_damaged(world: World) -> Iterator[None]:
         os.kill(pid, signal.SIGCONT)
     yield
     shutil.move(file, world.folder / file.name)  # step 4 of the runbook
-    until(lambda: "damaged" not in world.run("health", MODEL), "the alert ends", 120)
+    world.client.command(world.rollouts.pop(), "abort", "its log was damaged")
+    until(lambda: "no alert" in world.run("health", MODEL), "the alert ends", 120)
 
 
 def _logs(world: World) -> set[Path]:
-    return set(world.log.glob("predictions/**/*.log"))
+    return set(world.log.glob(f"predictions/{MODEL}/**/*.log"))
 
 
 MISBEHAVING: dict[str, Callable[[World], AbstractContextManager[None]]] = {
     "head-fallbacks": _encoder_raises,
     "latency-budget-burn": _encoder_is_slow,
     "error-budget-burn": _too_many_users,
-    "shadow-dropping": _shadow_is_slow,
+    "shadow-dropping": _shadow_stopped,
     "stable-decay": _log_damaged,
 }

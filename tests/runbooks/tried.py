@@ -21,7 +21,7 @@ FAULTS = {
     "head-fallbacks": "the encoder of a stable version raises",
     "latency-budget-burn": "the encoder of a stable version needs 0.2 s",
     "error-budget-burn": "more users than a slow stable version can answer",
-    "shadow-dropping": "a candidate that needs 0.2 s a row",
+    "shadow-dropping": "the shadow is stopped by SIGSTOP",
     "stable-decay": "a file of the log is damaged",
 }
 """Runbook -> the fault that `python -m tests.runbooks` injects."""

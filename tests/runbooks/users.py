@@ -15,9 +15,10 @@ from examples.flights.replay import HOUR_MS
 from serinus.errors import NotFound
 from serinus.ids import uuid7
 from tests.alerts.test_live import START_MS, until
-from tests.alerts.traffic import GOOD, SLA
+from tests.alerts.traffic import GOOD, SLA, package
+from tests.faults.odd import spoil
 from tests.pool.stack import request
-from tests.runbooks.world import World, package_of
+from tests.runbooks.world import World
 
 __all__ = ["load", "odd_model"]
 
@@ -29,7 +30,9 @@ def odd_model(world: World, kind: str) -> str:
         world.client.model(name)
     except NotFound:
         world.client.apply(SLA.model_copy(update={"model": name}))
-        pushed = world.client.push(name, package_of(world.folder / name, GOOD, kind)).version
+        folder = package(world.folder / name, GOOD)
+        spoil(folder, GOOD, kind)
+        pushed = world.client.push(name, folder).version
         world.client.promote(name, pushed, reason="first", initial=True)
         until(lambda: _ask(world, name, 1.0) == 200, f"{name} is served")
     return name

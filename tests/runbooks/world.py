@@ -22,9 +22,8 @@ from serinus.rollouts import Phase, Plan
 from tests.alerts.test_live import START_MS, until
 from tests.alerts.traffic import GOOD, MODEL, OTHER, SLA, hours, package
 from tests.e2e.conftest import Running, serinus
-from tests.faults.odd import spoil
 
-__all__ = ["World", "package_of", "world"]
+__all__ = ["World", "world"]
 
 ANSWER_S = 60.0
 HEARTBEAT_S = 7_200
@@ -86,12 +85,17 @@ class World:
         self.at += count
         return asyncio.run(replay.run(hours(start, count), go_on)).failed
 
-    def roll_out(self, seed: int, plan: Plan | None = None, odd: str = "") -> None:
-        """A rollout in place of the one before, until it is in its shadow. `odd`: how its encoder misbehaves."""
+    def some_rollout(self) -> None:
+        """One is in its shadow."""
+        if not self.rollouts:
+            self.roll_out(OTHER)
+
+    def roll_out(self, seed: int, plan: Plan | None = None) -> None:
+        """A rollout in place of the one before, until it is in its shadow."""
         for each in self.rollouts[-1:]:
             self.client.command(each, "abort", "another one is tried")
         if seed not in self.versions:
-            self.versions[seed] = self.client.push(MODEL, package_of(self.folder, seed, odd)).version
+            self.versions[seed] = self.client.push(MODEL, package(self.folder, seed)).version
         self.rollouts.append(self.client.rollout_start(MODEL, self.versions[seed], plan, "a try").id)
         until(lambda: self.client.rollout(self.rollouts[-1]).phase is Phase.SHADOW, "shadow", 120)
 
@@ -105,14 +109,6 @@ class World:
         except subprocess.TimeoutExpired:
             return f"no answer within {ANSWER_S:.0f} s"
         return done.stdout + done.stderr
-
-
-def package_of(folder: Path, seed: int, odd: str) -> Path:
-    """`odd`: how its encoder misbehaves; "" for a sound one."""
-    path = package(folder, seed)
-    if odd:
-        spoil(path, seed, odd)
-    return path
 
 
 @contextmanager

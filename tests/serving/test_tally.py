@@ -126,7 +126,7 @@ def test_files_of_the_past_are_folded_and_sums_stay(tmp_path: Path, monkeypatch:
 
 
 def test_as_many_series_as_the_page_of_metrics_says(tmp_path: Path) -> None:
-    """10 models with 8 tasks: what one pool shows with stable, a canary and a shadow, every kind of fallback and every reason."""
+    """10 models with 8 tasks: what one pool shows with stable, canary and shadow, every kind of fallback and reason."""
     registry = CollectorRegistry()
     registry.register(Scraped(shown(tmp_path)))
     tally, tasks = Tally(), [f"t{number}" for number in range(8)]
