@@ -72,7 +72,7 @@ def test_what_all_front_doors_answered_is_added_up_and_never_falls(up: Callable[
     assert found["serinus_head_duration_seconds", ("flights", "late")] >= before + 20
     assert found["serinus_recorded_rows_total", ("flights",)] == before + 20
     assert found["serinus_route_epoch", ("flights",)] == 1
-    kinds = {"serinus_head_fallbacks_total", "serinus_labels_total"}
+    kinds = {"serinus_head_fallbacks_total", "serinus_head_failures_total", "serinus_labels_total"}
     assert {each.name for each in SERVING} - {name for name, _ in found} <= kinds
     assert ("serinus_model_version", ("flights", "stable")) in scraped(running, "controller")
     scraped(running, "monitors")
