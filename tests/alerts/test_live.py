@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
-import threading
 import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +21,7 @@ from serinus.home import Home
 from serinus.rollouts import ENDS, Phase
 from tests.alerts.rulebook import rules
 from tests.alerts.traffic import BAD, GOOD, MODEL, OTHER, SLA, hours, package
+from tests.alerts.webhook import webhook
 from tests.e2e.conftest import Running, serinus
 
 START_MS = 1_600_000_000_000 // HOUR_MS * HOUR_MS
@@ -59,21 +57,8 @@ def until(what: Callable[[], Any], why: str, within_s: float = WITHIN_S) -> Any:
 def told() -> Iterator[tuple[str, list[dict[str, Any]]]]:
     """A webhook: its URL, and what Alertmanager posted there."""
     posts: list[dict[str, Any]] = []
-
-    class Take(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            posts.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Take)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/", posts
-    server.shutdown()
-    server.server_close()
+    with webhook(posts.append) as url:
+        yield url, posts
 
 
 @pytest.fixture

@@ -11,9 +11,7 @@ import os
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +24,7 @@ from serinus.home import Home
 from serinus.rollouts import ENDS, Phase
 from tests.alerts.test_live import START_MS, ask, firing, until
 from tests.alerts.traffic import BAD, GOOD, MODEL, SLA, hours, package
+from tests.alerts.webhook import webhook
 from tests.e2e.conftest import REPOSITORY, Running, serinus
 
 PICTURES = REPOSITORY / "docs" / "pictures"
@@ -43,21 +42,22 @@ QUERIES = (
 
 def main() -> None:
     posts: list[tuple[float, dict[str, Any]]] = []
-    receiver = _receiver(posts)
-    with tempfile.TemporaryDirectory() as folder:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        webhook(lambda post: posts.append((time.time(), post))) as url,
+    ):
         home = Path(folder) / "home"
         serinus(home, "up", "--controller-port", "0", "--serving-port", "0", "--front-doors", "1")
         try:
             with Client(home=home, replay=True) as client:
                 running = Running(Home(home), client)
-                observer = Observer(running.home, webhook=f"http://127.0.0.1:{receiver.server_port}/")
+                observer = Observer(running.home, webhook=url)
                 try:
                     _incident(running, observer, Path(folder), posts)
                 finally:
                     observer.stop()
         finally:
             serinus(home, "down")
-    receiver.shutdown()
 
 
 def _incident(running: Running, observer: Observer, folder: Path, posts: list[tuple[float, dict[str, Any]]]) -> None:
@@ -143,22 +143,6 @@ def _said(home: Path, *words: str) -> str:
         [sys.executable, "-m", "serinus.cli", *words], capture_output=True, text=True, env=told, check=False
     )
     return done.stdout + done.stderr
-
-
-def _receiver(posts: list[tuple[float, dict[str, Any]]]) -> ThreadingHTTPServer:
-
-    class Take(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            posts.append((time.time(), json.loads(self.rfile.read(int(self.headers["Content-Length"])))))
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Take)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    return server
 
 
 if __name__ == "__main__":

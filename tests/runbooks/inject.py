@@ -5,16 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 
 import httpx
 
 from tests.alerts.test_live import until
 from tests.alerts.traffic import BAD, MODEL, SLA
+from tests.alerts.webhook import webhook
 from tests.pool.stack import free_port
 from tests.runbooks.misbehaving import MISBEHAVING
 from tests.runbooks.world import HEARTBEAT_S, World
@@ -88,28 +86,10 @@ def _notices_refused(world: World) -> Iterator[None]:
     try:
         yield
     finally:
-        with _webhook() as url:  # step 2 of the runbook
+        with webhook(lambda _: None) as url:  # step 2 of the runbook
             world.tell({"name": "on-call", "kind": "webhook", "url": url})
             until(lambda: "notices are stuck" not in world.run("doctor"), "they arrive", 120)
         world.tell()
-
-
-@contextmanager
-def _webhook() -> Iterator[str]:
-    class Take(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["content-length"]))
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Take)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/"
-    server.shutdown()
-    server.server_close()
 
 
 @contextmanager
