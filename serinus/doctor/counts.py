@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-__all__ = ["Growth", "growth"]
+__all__ = ["Growth", "by_label", "growth", "of"]
 
 LINE = re.compile(r"^(serinus_\w+)\{([^}]*)\} ([-+.0-9eE]+)$", re.MULTILINE)
 LABEL = re.compile(r'(\w+)="([^"]*)"')
