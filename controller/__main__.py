@@ -112,6 +112,7 @@ def _services(settings: Settings) -> Services:
         looks_kept_s=settings.looks_days * 86_400,
         garbage_every_s=settings.garbage_every_s,
         sources=settings.sources,
+        tokens_file=settings.tokens_file,
     )
     services.door.people = Buckets(settings.rate_per_s, max(settings.rate_burst, 1.0))
     return services

@@ -26,7 +26,7 @@ class TokenBody(Word):
 class TokenView(Word):
     """A token that is known: never the token itself. Times: Unix seconds; `last_used_at`: to the minute.
 
-    `source`: "file" (SERINUS_TOKENS_FILE, read at each start) or "api"."""
+    `source`: "file" (SERINUS_TOKENS_FILE) or "api"."""
 
     name: str
     role: Role

@@ -52,6 +52,7 @@ def create_app(services: Services) -> FastAPI:
         services.store.sweep()
         services.presence.start()
         services.upkeep.start()
+        services.tokens.start()
         services.listening.start()
         services.reconciler.start()
         services.sender.start()
@@ -60,6 +61,7 @@ def create_app(services: Services) -> FastAPI:
         services.reconciler.stop()
         services.presence.stop()
         services.upkeep.stop()
+        services.tokens.stop()
         services.sender.stop()
         services.door.last_used.stop()
 

@@ -25,6 +25,7 @@ from controller.routebook import RouteBook
 from controller.store import PackageStore
 from controller.streams import Streams
 from controller.sweeping import Sweeping
+from controller.tokens_file import TokensFile
 from controller.upkeep import Upkeep
 
 __all__ = ["Admin", "Copying", "Engineering", "Monitoring", "Operating", "Replicating", "Services", "Used", "Viewing"]
@@ -36,7 +37,7 @@ class Services:
     inspected at once. `bell`: rung for the name of a pool when a route table of it has changed.
     `looks_kept_s`: how long looks are kept after the end of their rollout. `garbage_every_s`: seconds between
     collections of garbage; 0: only when somebody asks.
-    `sources`: URIs below which packages may be fetched from."""
+    `sources`: URIs below which packages may be fetched from. `tokens_file`: tokens known already; it is followed."""
 
     db: Database
     store: PackageStore
@@ -45,6 +46,7 @@ class Services:
     looks_kept_s: float = 365 * 86_400.0
     garbage_every_s: float = 3_600.0
     sources: tuple[str, ...] = ()
+    tokens_file: Path | None = None
     bell: Bell = field(default_factory=Bell)
     pushes: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(2))
     metrics: Metrics = field(init=False)
@@ -55,6 +57,7 @@ class Services:
     book: RouteBook = field(init=False)
     presence: Presence = field(init=False)
     upkeep: Upkeep = field(init=False)
+    tokens: TokensFile = field(init=False)
     listening: Listening = field(init=False)
     events: Bell = field(default_factory=Bell)
     streams: Streams = field(default_factory=Streams)
@@ -76,6 +79,7 @@ class Services:
         self.claims = Claims(self.db, self.clock)
         self.book = RouteBook(self.db, self.bell)
         self.presence = Presence(self.db, self.clock)
+        self.tokens = TokensFile(self.db, self.tokens_file)
         sweeping = Sweeping(self.db, self.store, self.clock, every_s=self.garbage_every_s, active=self._active)
         self.upkeep = Upkeep(self.db, self.clock, self.looks_kept_s, sweeping.turn)
         self.db.listeners |= {

@@ -87,7 +87,7 @@ def revoke_token(session: Session, name: str, *, actor: str, now: float) -> None
     if row is None:
         raise NotFound(f"there is no token {name!r}", "`serinus token list` has those that are known")
     if row.source == "file":
-        raise Stale(f"token {name!r} is one of SERINUS_TOKENS_FILE", "take it out of the file, restart the controller")
+        raise Stale(f"token {name!r} is one of SERINUS_TOKENS_FILE", "take it out of the file")
     lasting = select(Token.name).where(Token.role == "admin", Token.expires_at.is_(None), Token.name != name)
     if row.role == "admin" and session.scalar(lasting.limit(1)) is None:
         raise Stale("it is the last token of an admin that does not expire", "make another one first")

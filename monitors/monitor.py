@@ -21,6 +21,7 @@ from monitors.jobs import JobDesk
 from monitors.log_alerts import candidate_alerts, label_alerts, log_alerts
 from monitors.settings import Settings
 from monitors.shards import RayShards, Shards
+from monitors.token_file import TokenFile
 from monitors.watch import Watch
 from monitors.watermark import Watermark, read_marks
 from serinus.errors import SerinusError, Unavailable, from_problem
@@ -65,8 +66,8 @@ class Monitor:
 
     @classmethod
     def of(cls, settings: Settings) -> Monitor:
-        headers = {"Authorization": f"Bearer {settings.token}"}
-        http = httpx.Client(base_url=settings.api, headers=headers, timeout=TIMEOUT_S, trust_env=False)
+        auth = TokenFile(settings.token_file)
+        http = httpx.Client(base_url=settings.api, auth=auth, timeout=TIMEOUT_S, trust_env=False)
         shards = RayShards(settings.log, settings.shards, settings.ray) if settings.shards > 1 else None
         return cls(settings, http, shards=shards)
 

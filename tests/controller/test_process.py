@@ -154,6 +154,31 @@ def test_what_hinders_its_start_is_said_in_one_line(tmp_path: Path, setting: dic
     assert words in line
 
 
+def test_tokens_of_the_file_rotate_without_a_restart(run: Callable[..., Started], tmp_path: Path) -> None:
+    file = tmp_path / "tokens.json"
+
+    def give(*names: str) -> None:
+        rows = [{"name": name, "role": "admin", "sha256": hashlib.sha256(name.encode()).hexdigest()} for name in names]
+        file.with_suffix(".new").write_text(json.dumps(rows))
+        file.with_suffix(".new").replace(file)
+
+    def good() -> list[str]:
+        asked = {name: client.get("/v1/me", headers={"authorization": f"Bearer {name}"}) for name in ("old", "new")}
+        return [name for name, answer in asked.items() if answer.status_code == 200]
+
+    give("old")
+    process, client = run(SERINUS_TOKENS_FILE=str(file))
+    assert good() == ["old"]
+    give("old", "new")
+    until(lambda: good() == ["old", "new"], "both")
+    file.write_text("no list")
+    until(lambda: "tokens stay as they were" in (tmp_path / "log").read_text(), "the word about the broken file")
+    assert good() == ["old", "new"]
+    give("new")
+    until(lambda: good() == ["new"], "the new one alone")
+    assert process.poll() is None
+
+
 def test_an_upload_goes_on_after_the_controller_was_killed(run: Callable[..., Started]) -> None:
     content = os.urandom(3 << 20)
     body = {"digest": hashlib.sha256(content).hexdigest(), "size_bytes": len(content)}

@@ -41,6 +41,7 @@ class StandIn:
         self.alerts: set[str] = set()
         self.refuse = False
         self.exchanges = 0
+        self.secret = "secret"
         self.refused = 0
         outer = self
 
@@ -61,7 +62,9 @@ class StandIn:
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def answer(self, path: str, token: str | None, body: bytes) -> tuple[int, bytes]:
-        assert (path, token) == ("/v1/monitor/exchange", "Bearer secret")
+        assert path == "/v1/monitor/exchange"
+        if token != f"Bearer {self.secret}":
+            return 401, b'{"title": "Unauthenticated", "detail": "this token is not known"}'
         self.exchanges += 1
         report = MonitorReport.model_validate_json(body)
         if self.refuse and report.evidence:
@@ -161,6 +164,19 @@ def expected(world: Path, item: WorkItem) -> list[str]:
     looks: list[Evidence] = [assessor.consume(read_tick(item, reader, *pair)) for pair in itertools.pairwise(ends)]
     assert looks[-1].e > looks[0].e
     return [look.digest for look in looks]
+
+
+def test_its_token_is_changed_while_it_runs(
+    world: Path, stand_in: StandIn, start: Callable[[], subprocess.Popen[bytes]]
+) -> None:
+    process = start()
+    wait(lambda: stand_in.exchanges > 1, "the first exchanges")
+    stand_in.secret = "another"
+    (world / "token").unlink()
+    before = stand_in.exchanges
+    (world / "token").write_text("another\n")
+    wait(lambda: stand_in.exchanges > before + 1, "exchanges with the other token")
+    assert process.poll() is None
 
 
 def test_kills_outages_and_pauses_do_not_show_in_the_evidence(
