@@ -20,31 +20,28 @@ EVERY_S = 2.0
 
 
 class TokensFile:
-    """What the file says wrongly changes nothing: the tokens before stay good, and the log says what is wrong.
+    """What the file says wrongly changes nothing: the tokens before stay good, and the log says what is wrong, once.
 
-    None in place of a path: there is no file, and nothing to do."""
+    The first look takes the file whatever was read at the start: it may have changed since. None in place of a path:
+    there is no file, and nothing to do."""
 
     def __init__(self, db: Database, path: Path | None) -> None:
         self.db, self.path = db, path
-        self._known = self._digest()
+        self._known = ""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="tokens", daemon=True)
 
-    def look(self) -> bool:
-        """Whether other tokens are in force now than before. Raises SQLAlchemyError when the database does not answer:
-        the next look tries again."""
+    def look(self) -> None:
+        """Raises SQLAlchemyError when the database does not answer: the next look tries again."""
         digest = self._digest()
         if self.path is None or digest in {"", self._known}:
-            return False
+            return
         try:
             ensure_tokens(self.db, self.path)
+            log.info("the tokens of %s are in force", self.path)
         except SerinusError as error:
             log.error("tokens stay as they were: %s", error.detail)
-            self._known = digest
-            return False
         self._known = digest
-        log.info("the tokens of %s have changed", self.path)
-        return True
 
     def start(self) -> None:
         if self.path is not None:
@@ -68,3 +65,5 @@ class TokensFile:
                 self.look()
             except SQLAlchemyError as error:
                 log.warning("tokens: it waits for the database: %s", str(error).splitlines()[0])
+            except Exception:  # who revokes a token relies on this thread
+                log.exception("the tokens of %s could not be taken", self.path)

@@ -31,11 +31,11 @@ def judge_traffic(before: str, after: str, seconds: float) -> list[Finding]:
 
 def _errors(grown: list[Growth], model: str, when: str) -> Iterator[Finding]:
     asked = [each for each in of(grown, "serinus_requests_total", model) if each.labels["result"] != "invalid"]
-    failed = by_label((each for each in asked if each.labels["result"] != "ok"), "result", "arm")
+    failed = by_label((each for each in asked if each.labels["result"] != "ok"), "result")
     count, total = failed.total(), by_label(asked).total()
     if count >= LEAST and count > ERRORS * total:
         text = f"{count} of {total} requests {when} failed: {_told(failed)}"
-        do = f"serinus status: is a rollout on? serinus rollout|rollback {model}, or more front doors"
+        do = f"shed: more front doors; since a promotion: serinus rollback {model}; else the log of serving"
         page = runbook("error-budget-burn")
         yield Finding(level="wrong", what="requests fail", text=text, do=do, model=model, runbook=page)
 
@@ -61,14 +61,14 @@ def _fallbacks(grown: list[Growth], model: str, when: str) -> Iterator[Finding]:
     ]
     failures = list(of(grown, "serinus_head_failures_total", model))
     for task in sorted({each.labels["task"] for each in stood_in}):
-        why = by_label((each for each in stood_in if each.labels["task"] == task), "reason", "arm")
-        if why.total() >= LEAST and why.total() > FALLBACKS * rows:
+        count = by_label(each for each in stood_in if each.labels["task"] == task).total()
+        if count >= LEAST and count > FALLBACKS * rows:
             causes = by_label(
                 (each for each in failures if each.labels["task"] == task and each.labels["arm"] != "shadow"),
                 "reason",
                 "arm",
             )
-            text = f"{why.total()} of {rows} answers of {task} {when} are fallbacks: {_told(causes or why)}"
+            text = f"{count} of {rows} answers of {task} {when} are fallbacks; requests: {_told(causes)}"
             do = f"since a promotion: serinus rollback {model}; else the page tells by the reason"
             page = runbook("head-fallbacks")
             yield Finding(level="wrong", what="head falls back", text=text, do=do, model=model, runbook=page)

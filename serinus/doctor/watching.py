@@ -12,6 +12,7 @@ from serinus.doctor.traffic import judge_traffic
 
 __all__ = ["judge_metrics"]
 
+SERVING = "metrics of serving"
 WATCH_S = 3.0
 """Serving's processes tell what they counted once a second."""
 
@@ -19,14 +20,15 @@ WATCH_S = 3.0
 def judge_metrics(urls: Mapping[str, str], token: str) -> list[Finding]:
     """`urls`: `metrics of PROCESS` -> URL. Takes three seconds where serving answers."""
     asked = ask_all(urls, token)
-    serving = {name: url for name, url in urls.items() if name == "metrics of serving" and asked[name].well}
     found = judge_lag(asked, urls)
+    first = asked.get(SERVING)
+    if first is None or not first.well:
+        return found
     began = time.monotonic()
-    if serving:
-        time.sleep(WATCH_S)
-    for name, again in ask_all(serving, token).items():
-        if again.well:
-            found += judge_traffic(_text(asked[name]), _text(again), time.monotonic() - began)
+    time.sleep(WATCH_S)
+    again = ask_all({SERVING: urls[SERVING]}, token)[SERVING]
+    if again.well:
+        found += judge_traffic(_text(first), _text(again), time.monotonic() - began)
     return found
 
 

@@ -8,7 +8,7 @@ from serinus.doctor.traffic import judge_traffic
 
 
 def page(**counts: float) -> str:
-    """Series by short names: `requests__canary__timeout` and the like."""
+    """Series by short names: `requests__stable__timeout` and the like."""
     lines = []
     for key, value in counts.items():
         kind, *labels = key.split("__")
@@ -33,10 +33,10 @@ SERIES = {
     ("after", "found"),
     [
         ({}, []),
-        ({"requests__stable__ok": 900.0, "requests__canary__timeout": 4.0}, []),
+        ({"requests__stable__ok": 900.0, "requests__stable__timeout": 4.0}, []),
         (
-            {"requests__stable__ok": 90.0, "requests__canary__timeout": 7.0, "requests__stable__invalid": 50.0},
-            [("wrong", "requests fail", "7 of 97 requests of the last 3 s failed: 7 timeout in canary")],
+            {"requests__stable__ok": 90.0, "requests__stable__timeout": 7.0, "requests__stable__invalid": 50.0},
+            [("wrong", "requests fail", "7 of 97 requests of the last 3 s failed: 7 timeout")],
         ),
         ({"requests__stable__ok": 900.0, "requests__stable__shed": 7.0}, []),
         ({"took__stable": 100.0, "fast__stable__0.1": 90.0}, []),
@@ -57,8 +57,14 @@ SERIES = {
                 "fallbacks__late__canary__candidate": 30.0,
                 "fallbacks__late__shadow__base_rate": 30.0,
             },
-            [("wrong", "head falls back",
-              "9 of 100 answers of late of the last 3 s are fallbacks: 6 overrun in stable, 3 breaker in canary")],
+            [
+                (
+                    "wrong",
+                    "head falls back",
+                    "9 of 100 answers of late of the last 3 s are fallbacks; requests: "
+                    "6 overrun in stable, 3 breaker in canary",
+                )
+            ],
         ),
         ({"shadow__scored": 100.0, "shadow__dropped": 9.0}, []),
         (

@@ -25,7 +25,7 @@ SAYS = {
     "rows-lost": "make room",
     "labels-stopped": "behind the traffic",
     "guard-violated": "violated, carried this",
-    "head-fallbacks": "are fallbacks: ",
+    "head-fallbacks": "are fallbacks; requests: ",
     "latency-budget-burn": "took more than 100 ms: ",
     "error-budget-burn": " failed: ",
     "shadow-dropping": "were not scored: ",
