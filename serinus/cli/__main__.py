@@ -1,5 +1,5 @@
 """`python -m serinus.cli`: the command `serinus` of this interpreter."""
 
-from serinus.cli.app import main
+from serinus.cli.app import run
 
-main()
+run()

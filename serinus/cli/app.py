@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 import typer
@@ -39,7 +40,7 @@ from serinus.cli.exits import INTERRUPTED
 from serinus.cli.output import HomeOption, complain
 from serinus.errors import SerinusError
 
-__all__ = ["app", "main"]
+__all__ = ["app", "main", "run"]
 
 app = typer.Typer(
     name="serinus",
@@ -76,3 +77,11 @@ def main(arguments: list[str] | None = None) -> None:
         if ended.code == INTERRUPTED:
             complain("stopped by Ctrl-C; what the server has begun goes on")
         raise
+
+
+def run() -> None:
+    """`main`, as the process that people start."""
+    try:
+        main()
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # the work is done: Ctrl-C finds an interpreter that only ends

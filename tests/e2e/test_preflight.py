@@ -26,7 +26,7 @@ from serinus.training import Dataset
 from tests.e2e.conftest import Running
 from tests.e2e.test_weights import until
 
-MODEL, START, DAYS = "flights", datetime(2013, 4, 1, tzinfo=UTC), 10
+MODEL, START, DAYS = "flights", datetime(2013, 4, 1, tzinfo=UTC), 14
 ARRIVALS = "arr_late"
 
 
