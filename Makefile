@@ -14,7 +14,7 @@ PLACES := $(wildcard serinus serving monitors controller deploy examples benchma
 help:
 	@echo "make demo    the whole loop on real flights (START=2013-07-01, DEFECT=0, KEEP=1)"
 	@echo "make test    all tests (TESTS=tests/serving for some)"
-	@echo "make e2e     the whole in a Kubernetes cluster: \$$KUBECONFIG, else ../shared/kube (KEEP=1, HEADS=1, SERINUS_IMAGE=NAME)"
+	@echo "make e2e     the whole in a Kubernetes cluster: \$$KUBECONFIG, else ../shared/kube (KEEP=1, HEADS=1, FROM=REVISION, SERINUS_IMAGE=NAME)"
 	@echo "make check   ruff, mypy, import-linter"
 	@echo "make bench   how fast it is, next to other servers (QUICK=1 for few rounds, BENCH=FOLDER for the data)"
 	@echo "make simulate  how often verdicts are wrong and how soon right (QUICK=1, JOBS=2, SIMULATE=FILE for the data)"
@@ -42,7 +42,7 @@ test: $(INSTALLED)
 	$(BIN)/python -m pytest --durations=30 $(TESTS)
 
 e2e: $(INSTALLED)
-	KEEP=$(KEEP) HEADS=$(HEADS) $(BIN)/python -m tests.kube_e2e
+	KEEP=$(KEEP) HEADS=$(HEADS) FROM=$(FROM) $(BIN)/python -m tests.kube_e2e
 
 check: $(INSTALLED)
 	$(BIN)/ruff check $(PLACES)

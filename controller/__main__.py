@@ -61,7 +61,7 @@ def main() -> int:
     try:
         settings = Settings.from_env(os.environ)
         if len(sys.argv) > 1:
-            print(carry_out(Database(settings.database_url), sys.argv[1:], time.time()))
+            print(carry_out(Database(settings.database_url, settings.database_url_file), sys.argv[1:], time.time()))
             return 0
         services = _services(settings)
         listener = _listen(settings.host, settings.port)
@@ -94,7 +94,7 @@ def _leave(_number: int, _frame: object) -> None:
 
 
 def _services(settings: Settings) -> Services:
-    db = Database(settings.database_url)
+    db = Database(settings.database_url, settings.database_url_file)
     db.migrate()
     if settings.tokens_file is not None:
         ensure_tokens(db, settings.tokens_file)

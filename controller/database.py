@@ -15,6 +15,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.orm import DeclarativeBase, Session
 
+from controller.database_url import follow
 from controller.faults import MIGRATIONS, State, fault_of, state_of
 from serinus.errors import Unavailable
 
@@ -27,6 +28,9 @@ CHANNEL = "serinus"
 MOST_TOLD = 7_000
 """Bytes of a notification; PostgreSQL takes 8,000."""
 
+RECYCLE_S = 1_800
+"""Age at which a connection is made anew, by then with a login that has rotated."""
+
 MIGRATION_LOCK = 0x5E51_0005
 """Any number that no other program on the same PostgreSQL takes for an advisory lock."""
 
@@ -34,8 +38,9 @@ MIGRATION_LOCK = 0x5E51_0005
 class Database:
     """SQLite (embedded) or PostgreSQL, by the URL. Thread-safe; every transaction is short."""
 
-    def __init__(self, url: str) -> None:
-        """Raises Unavailable when the URL is none, or when the folder of an SQLite file cannot be made."""
+    def __init__(self, url: str, file: Path | None = None) -> None:
+        """`file`: where the URL came from; on PostgreSQL each new connection logs in as it then says. Raises
+        Unavailable when the URL is none, or when the folder of an SQLite file cannot be made."""
         try:
             parsed = make_url(url)
             if parsed.drivername == "postgresql":
@@ -45,7 +50,12 @@ class Database:
                 Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
             options: dict[str, Any] = {"connect_args": {"timeout": 30} if self.sqlite else {"connect_timeout": 5}}
             self.engine: Engine = create_engine(
-                parsed, pool_size=8, max_overflow=40, pool_pre_ping=not self.sqlite, **options
+                parsed,
+                pool_size=8,
+                max_overflow=40,
+                pool_pre_ping=not self.sqlite,
+                pool_recycle=-1 if self.sqlite else RECYCLE_S,
+                **options,
             )
         except (ArgumentError, OSError, ImportError) as error:
             raise Unavailable(
@@ -59,6 +69,8 @@ class Database:
         self._fault: State | None = None
         if self.sqlite:
             _tame_sqlite(self.engine)
+        elif file is not None:
+            follow(self.engine, file)
 
     @contextmanager
     def read(self) -> Iterator[Session]:

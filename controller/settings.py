@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from controller.database_url import read_url
 from serinus.errors import BadInput
 
 __all__ = ["Settings"]
@@ -14,7 +15,9 @@ __all__ = ["Settings"]
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """`packages`: the package store, a folder or an fsspec URI; `incoming`: folder for work on uploads, where that is
+    """`database_url_file`: where the URL came from, if from a file, which is read again for each login.
+
+    `packages`: the package store, a folder or an fsspec URI; `incoming`: folder for work on uploads, where that is
     a URI. `tokens_file`: JSON [{"name", "role", "sha256"}], or None.
 
     `notify_file`: who is told of what (YAML), or None. `looks_days`: for so long all looks of a rollout are kept after
@@ -36,6 +39,7 @@ class Settings:
     rate_burst: float = 1000.0
     sources: tuple[str, ...] = ()
     packages_by_api: bool = False
+    database_url_file: Path | None = None
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Settings:
@@ -63,6 +67,7 @@ class Settings:
             rate_burst=_number("SERINUS_RATE_BURST", env, "1000", "requests"),
             sources=tuple(part.strip() for part in env.get("SERINUS_SOURCES", "").split(",") if part.strip()),
             packages_by_api=_by_api(env.get("SERINUS_PACKAGES_BY") or "store"),
+            database_url_file=Path(url) if (url := env.get("SERINUS_DATABASE_URL_FILE")) else None,
             notify_file=Path(notify) if (notify := env.get("SERINUS_NOTIFY_FILE")) else None,
         )
 
@@ -79,15 +84,7 @@ def _database_url(env: Mapping[str, str]) -> str:
     told, file = env.get("SERINUS_DATABASE_URL", ""), env.get("SERINUS_DATABASE_URL_FILE", "")
     if told and file:
         raise BadInput("SERINUS_DATABASE_URL and SERINUS_DATABASE_URL_FILE are both set", "set one of them")
-    if not file:
-        return told
-    try:
-        told = Path(file).read_text().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"SERINUS_DATABASE_URL_FILE {file} cannot be read: {type(error).__name__}") from error
-    if not told:
-        raise BadInput(f"SERINUS_DATABASE_URL_FILE {file} is empty", "write the URL of the database into it")
-    return told
+    return read_url(Path(file)) if file else told
 
 
 def _number(name: str, env: Mapping[str, str], default: str, unit: str) -> float:

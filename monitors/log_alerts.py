@@ -1,4 +1,4 @@
-"""Alerts about the logs: damaged files, silent label sources, words that a candidate does not know. Pure."""
+"""Alerts about the logs: damaged files, looks that fail, silent sources, words that a candidate does not know. Pure."""
 
 from __future__ import annotations
 
@@ -19,6 +19,12 @@ def log_alerts(model: str, corrupt: Iterable[str]) -> tuple[HealthAlert, ...]:
     if len(names) > MOST:
         alerts.append(_alert(model, "more", f"{len(names) - MOST} more files of the logs are damaged"))
     return tuple(alerts)
+
+
+def stuck_alert(model: str, what: str, error: BaseException) -> HealthAlert:
+    """`what` of a model cannot be looked at; it is tried again and again."""
+    words = str(error).split("\n")[0]
+    return _alert(model, f"looks: {what}", f"{what} cannot be looked at: {type(error).__name__}: {words}"[:1000])
 
 
 def label_alerts(model: str, silences: Iterable[Silence]) -> tuple[HealthAlert, ...]:

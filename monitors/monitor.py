@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from monitors.counting import Counting
 from monitors.follower import Follower
 from monitors.jobs import JobDesk
-from monitors.log_alerts import candidate_alerts, label_alerts, log_alerts
+from monitors.log_alerts import candidate_alerts, label_alerts, log_alerts, stuck_alert
 from monitors.settings import Settings
 from monitors.shards import RayShards, Shards
 from monitors.token_file import TokenFile
@@ -43,8 +43,8 @@ class Monitor:
     """`pending`: looks that the controller has not answered for; `clock`: wall time, Unix seconds.
 
     `aside`: rollouts that could not be followed, and until when (wall time) they are left alone: without evidence their
-    rollout holds, and the others go on. `desk`: long work, done by another process meanwhile. `watch`: health of
-    what is stable."""
+    rollout holds, and the others go on. `stuck`: rollout -> what is told of it until a look at it goes well. `desk`:
+    long work, done by another process meanwhile. `watch`: health of what is stable."""
 
     settings: Settings
     http: httpx.Client
@@ -53,6 +53,7 @@ class Monitor:
     watermarks: dict[str, Watermark] = field(default_factory=dict)
     pending: list[Evidence] = field(default_factory=list)
     aside: dict[str, float] = field(default_factory=dict)
+    stuck: dict[str, HealthAlert] = field(default_factory=dict)
     desk: JobDesk = field(init=False)
     watch: Watch = field(init=False)
     shards: Shards | None = None
@@ -129,7 +130,7 @@ class Monitor:
             corrupt.setdefault(follower.item.model, set()).update(follower.assessor.whole.corrupt)
         damaged = [log_alerts(model, names) for model, names in corrupt.items()]
         strange = [candidate_alerts(follower.item, follower.checks) for follower in self.followers.values()]
-        return (*found, *itertools.chain.from_iterable((*silent, *damaged, *strange)))
+        return (*found, *self.stuck.values(), *itertools.chain.from_iterable((*silent, *damaged, *strange)))
 
     def save(self) -> None:
         """Write the checkpoint of every rollout whose looks have all arrived."""
@@ -148,6 +149,7 @@ class Monitor:
         for gone in self.followers.keys() - wanted.keys():
             self.followers.pop(gone).path.unlink(missing_ok=True)
         self.aside = {rollout: until for rollout, until in self.aside.items() if until > self.clock()}
+        self.stuck = {rollout: alert for rollout, alert in self.stuck.items() if rollout in wanted}
         for rollout, item in wanted.items():
             if rollout not in self.followers and rollout not in self.aside:
                 started = Follower.start(item, self.settings.log, self.settings.state, self.shards)
@@ -169,9 +171,11 @@ class Monitor:
         for rollout, follower in list(self.followers.items()):
             try:
                 looks += self._look_at(follower, most - looks)
-            except Exception:  # whatever is wrong with one rollout, the others want their evidence
+                self.stuck.pop(rollout, None)
+            except Exception as error:  # whatever is wrong with one rollout, the others want their evidence
                 _log.exception("rollout %s cannot be followed; again in %.0f s", rollout, SET_ASIDE_S)
                 self.counting.failed(follower.item.model)
+                self.stuck[rollout] = stuck_alert(follower.item.model, f"rollout {rollout}", error)
                 self.aside[rollout] = self.clock() + SET_ASIDE_S
                 del self.followers[rollout]
         return looks

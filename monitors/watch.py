@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from monitors.health import Health
+from monitors.log_alerts import stuck_alert
 from serinus.evidence import HealthAlert, Watched
 
 __all__ = ["Watch"]
@@ -22,12 +23,13 @@ SET_ASIDE_TURNS = 60
 @dataclass(slots=True)
 class Watch:
     """`models`: model -> its health; `aside`: models that could not be looked at, and for how many turns they rest;
-    `unsaved`: models with hours that no file has."""
+    `stuck`: what was raised of them before, and why; `unsaved`: models with hours that no file has."""
 
     log: Path
     state: Path
     models: dict[str, Health] = field(default_factory=dict)
     aside: dict[str, int] = field(default_factory=dict)
+    stuck: dict[str, tuple[HealthAlert, ...]] = field(default_factory=dict)
     unsaved: set[str] = field(default_factory=set)
     _wanted: dict[str, Watched] = field(default_factory=dict)
 
@@ -39,6 +41,7 @@ class Watch:
             self.unsaved.discard(gone)
         for model in self._wanted.keys() - wanted.keys():
             self._path(model).unlink(missing_ok=True)
+            self.stuck.pop(model, None)
         self._wanted = wanted
 
     def look(self, watermarks_ms: Mapping[str, int], most: int = HOURS_PER_TURN) -> int:
@@ -55,21 +58,29 @@ class Watch:
                 health, done = self.models[model], 0
                 while done < most and health.look(watermark_ms):
                     done += 1
-            except Exception:  # whatever is wrong with one model, the others want to be looked after
+            except Exception as error:  # whatever is wrong with one model, the others want to be looked after
                 _log.exception("the health of %s cannot be looked at", model)
                 self.aside[model] = SET_ASIDE_TURNS
-                self.models.pop(model, None)
+                self._is_stuck(model, error)
                 continue
+            self.stuck.pop(model, None)
             looks += done
             if done:
                 self.unsaved.add(model)
         return looks
 
     def alerts(self) -> tuple[HealthAlert, ...] | None:
-        """All that are raised now; None as long as one of the models was not looked at."""
-        if not self.models or self._wanted.keys() - self.models.keys():
+        """All that are raised now; None as long as nobody has tried to look at one of the models."""
+        if not self._wanted or self._wanted.keys() - self.models.keys() - self.stuck.keys():
             return None
-        return tuple(alert for _, health in sorted(self.models.items()) for alert in health.raised.values())
+        told = {model: tuple(health.raised.values()) for model, health in self.models.items()} | self.stuck
+        return tuple(alert for _, alerts in sorted(told.items()) for alert in alerts)
+
+    def _is_stuck(self, model: str, error: Exception) -> None:
+        """What was raised before stays raised: nobody can tell that it ended."""
+        gone, told = self.models.pop(model, None), stuck_alert(model, "the stable version", error)
+        before = (gone.raised.values() if gone is not None else ()) or self.stuck.get(model, ())
+        self.stuck[model] = (*(alert for alert in before if alert.key != told.key), told)
 
     def save(self) -> None:
         """Write what is not on disk yet; what cannot be written is computed again after a restart."""

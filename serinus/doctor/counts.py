@@ -1,4 +1,4 @@
-"""What grew between two readings of a page of metrics."""
+"""A page of metrics as Prometheus reads it, and what grew between two readings."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-__all__ = ["Growth", "by_label", "growth", "of"]
+__all__ = ["Growth", "by_label", "growth", "of", "series"]
 
 LINE = re.compile(r"^(serinus_\w+)\{([^}]*)\} ([-+.0-9eE]+)$", re.MULTILINE)
 LABEL = re.compile(r'(\w+)="([^"]*)"')
@@ -22,12 +22,17 @@ class Growth:
     by: float
 
 
+def series(text: str) -> Iterator[tuple[str, dict[str, str], float]]:
+    """(Name, labels, value) of each of ours that has labels."""
+    return ((name, dict(LABEL.findall(labels)), float(value)) for name, labels, value in LINE.findall(text))
+
+
 def growth(before: str, after: str) -> list[Growth]:
-    """The series that grew from one reading to the next, as Prometheus reads them; one that began anew is left out."""
-    first = {(name, labels): float(value) for name, labels, value in LINE.findall(before)}
+    """The series that grew from one reading to the next; one that began anew is left out."""
+    first = {(name, *sorted(labels.items())): value for name, labels, value in series(before)}
     grown = (
-        Growth(name, dict(LABEL.findall(labels)), float(value) - first.get((name, labels), 0.0))
-        for name, labels, value in LINE.findall(after)
+        Growth(name, labels, value - first.get((name, *sorted(labels.items())), 0.0))
+        for name, labels, value in series(after)
     )
     return [each for each in grown if each.by > 0]
 

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 from serinus.doctor.asking import Asked
+from serinus.doctor.counts import series
 from serinus.doctor.finding import Finding, runbook
 
 __all__ = ["judge_lag", "lags_of"]
 
 LAG_S = 900.0
-LINE = re.compile(r'^serinus_monitor_lag_seconds\{[^}]*?model="([^"]*)"[^}]*\} ([-+.0-9eE]+)$', re.MULTILINE)
 
 
 def lags_of(text: str) -> dict[str, float]:
-    """Model -> seconds of event time, out of metrics as Prometheus reads them."""
-    return {model: float(value) for model, value in LINE.findall(text)}
+    """Model -> seconds of event time, out of a page of metrics."""
+    return {labels["model"]: value for name, labels, value in series(text) if name == "serinus_monitor_lag_seconds"}
 
 
 def judge_lag(asked: Mapping[str, Asked], urls: Mapping[str, str]) -> list[Finding]:

@@ -15,7 +15,7 @@ APART_S = 5.0
 SILENT_S = 30.0
 """A monitor calls twice a second; before a minute has passed it counts as alive."""
 STUCK_S = 900.0
-ALERTS = {"labels": "labels-stopped", "health": "stable-decay", "input": "stable-decay", "log": "rows-lost"}
+ALERTS = {"labels": "labels-stopped", "health": "stable-decay", "input": "stable-decay", "log": "stable-decay"}
 LOST = {"labels", "log"}
 """Alerts that keep evidence from being right; the others speak of what is stable."""
 

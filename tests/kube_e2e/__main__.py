@@ -1,6 +1,7 @@
 """`python -m tests.kube_e2e`: the dev overlay in a real cluster, models served and rolled out by `kubectl apply`.
 
-KEEP=1 leaves it installed. HEADS=1 deletes the Ray head as well, without and with Redis.
+KEEP=1 leaves it installed. HEADS=1 deletes the Ray head as well, without and with Redis. FROM=REVISION installs that
+revision instead and upgrades it in the middle of a rollout.
 SERINUS_IMAGE: an image that the cluster has already."""
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from tests.kube_e2e.rolled import served
 from tests.kube_e2e.serving import Served
 from tests.kube_e2e.story import Story
 from tests.kube_e2e.system import system
+from tests.kube_e2e.upgrade import upgraded
 
 
 def main() -> int:
@@ -31,16 +33,23 @@ def main() -> int:
         folder = Path(name)
         built = story.step("image", lambda: image(cluster, folder))
         try:
-            story.step("install", lambda: _install(cluster, folder, built), after=("image",))
-            system(story, cluster)
-            it = Served(cluster, built or "", folder / "packages")
-            served(story, it)
-            if os.environ.get("HEADS"):
-                heads(story, it)
+            if revision := os.environ.get("FROM"):
+                upgraded(story, cluster, folder, built or "", revision)
+            else:
+                _whole(story, cluster, folder, built or "")
         finally:
             if not os.environ.get("KEEP"):
                 story.step("uninstall", lambda: _uninstall(cluster))
     return story.end()
+
+
+def _whole(story: Story, cluster: Cluster, folder: Path, built: str) -> None:
+    story.step("install", lambda: _install(cluster, folder, built), after=("image",))
+    system(story, cluster)
+    it = Served(cluster, built, folder / "packages")
+    served(story, it)
+    if os.environ.get("HEADS"):
+        heads(story, it)
 
 
 def _install(cluster: Cluster, folder: Path, built: str) -> None:

@@ -9,6 +9,7 @@ import secrets
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 from tests.kube_e2e.cluster import NAMESPACE, Cluster, NotRun, until
 from tests.kube_e2e.install import delete_pod, is_ready, ready
@@ -16,7 +17,7 @@ from tests.kube_e2e.rolled import ROLE
 from tests.kube_e2e.serving import POOL, Served
 from tests.kube_e2e.story import Story
 
-__all__ = ["heads"]
+__all__ = ["heads", "moved"]
 
 IMAGE = "serinus.local/redis:e2e"
 DOCKERFILE = """FROM python:3.11-slim-bookworm
@@ -32,7 +33,7 @@ def heads(story: Story, it: Served) -> None:
     story.step("again an open loop of requests", it.begin_load, after=("a new model, to its first answer",))
     loop = ("again an open loop of requests",)
     story.step("the head deleted, no Redis", lambda: _lost(it, WATCHED_S), after=loop)
-    story.step("Redis for the head: another Ray cluster, the old one goes", lambda: _moved(it), after=loop)
+    story.step("Redis for the head: another Ray cluster, the old one goes", lambda: _with_redis(it), after=loop)
     story.step(
         "the head deleted, with Redis",
         lambda: _lost(it, WATCHED_S),
@@ -55,20 +56,24 @@ def _lost(it: Served, watched_s: float) -> str:
     return f"{it.loss(since)}; another head ready after {again:.1f} s"
 
 
-def _moved(it: Served) -> str:
-    """KubeRay starts a second Ray cluster beside the first, then points the Service to it."""
+def _with_redis(it: Served) -> str:
     _redis(it.cluster)
+    return moved(it, {"ray": {"redis": {"address": "redis:6379", "password_secret": "serinus-redis"}}})
+
+
+def moved(it: Served, change: dict[str, Any]) -> str:
+    """Change the pool's spec so that KubeRay starts a second Ray cluster beside the first, then points the Service to
+    it: until the old one is gone, and what the open loop saw meanwhile."""
     assert it.load is not None
     since, began = len(it.load.outcomes), time.monotonic()
     before = it.cluster.get("rayservice", POOL)["status"]["activeServiceStatus"]["rayClusterName"]
-    redis = {"address": "redis:6379", "password_secret": "serinus-redis"}
-    it.cluster.kubectl("patch", f"pool/{POOL}", "--type=merge", "-p", json.dumps({"spec": {"ray": {"redis": redis}}}))
+    it.cluster.kubectl("patch", f"pool/{POOL}", "--type=merge", "-p", json.dumps({"spec": change}))
 
-    def moved() -> bool:
+    def points_there() -> bool:
         status = it.cluster.get("rayservice", POOL)["status"]
         return bool(status["activeServiceStatus"]["rayClusterName"] != before)
 
-    until("another Ray cluster", 300, moved)
+    until("another Ray cluster", 300, points_there)
     took = time.monotonic() - began
     until("the old one to go", 300, it.all_ready)
     return f"{it.loss(since)}; moved after {took:.1f} s"

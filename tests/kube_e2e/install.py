@@ -22,17 +22,24 @@ def image(cluster: Cluster, folder: Path) -> str:
         return told
     if not BUILD.is_file():
         raise NotRun(f"{BUILD} is not there, and SERINUS_IMAGE names no image")
+    return build(cluster, folder, REPOSITORY, "serinus.local/serinus:dev")
+
+
+def build(cluster: Cluster, folder: Path, sources: Path, name: str) -> str:
+    """The image of these sources by that name, in the cluster."""
     archive = folder / "image.tar"
-    subprocess.run([str(BUILD), str(archive)], check=True, timeout=1200)
+    command = [str(sources / BUILD.relative_to(REPOSITORY)), str(archive)]
+    subprocess.run(command, env={**os.environ, "IMAGE": name}, check=True, timeout=1200)
     cluster.load(archive)
-    return "serinus.local/serinus:dev"
+    archive.unlink()
+    return name
 
 
-def install(cluster: Cluster, folder: Path, name: str) -> None:
+def install(cluster: Cluster, folder: Path, name: str, sources: Path = REPOSITORY) -> None:
     """Apply the overlay twice; the second time nothing may change, and `kubectl diff` has nothing to tell."""
     new, _, tag = name.rpartition(":")
     told: dict[str, Any] = {
-        "resources": [os.path.relpath(OVERLAY, folder.resolve())],
+        "resources": [os.path.relpath(sources.resolve() / OVERLAY.relative_to(REPOSITORY), folder.resolve())],
         "images": [{"name": "serinus.local/serinus", "newName": new, "newTag": tag}],
     }
     (folder / "kustomization.yaml").write_text(yaml.safe_dump(told))

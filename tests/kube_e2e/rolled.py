@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import aiohttp
 
@@ -20,7 +20,7 @@ from tests.kube_e2e.install import delete_pod, is_ready, serinus
 from tests.kube_e2e.serving import FLIGHTS, POOL, Served, by_name
 from tests.kube_e2e.story import Story
 
-__all__ = ["served"]
+__all__ = ["roll", "served"]
 
 AWAY_S = 180.0
 """So long the controller may be away: its pod is deleted, too."""
@@ -85,6 +85,12 @@ def _ended(cluster: Cluster) -> dict[str, Any] | None:
     return status if status.get("phase") == "rolled_back" else None
 
 
+class Follower(Protocol):
+    """Does something to the cluster in some phases of a rollout, while the replay waits for it."""
+
+    def follow(self, phase: Phase) -> None: ...
+
+
 @dataclass
 class Losses:
     """`told`: a line for each pod that was deleted. `shares`: phases in which somebody was on the candidate."""
@@ -127,7 +133,7 @@ class Patient(Replay):
                 await asyncio.sleep(wait_s)
 
 
-def roll(served: Served, hours: Iterator[Hour], number: int, lost: Losses | None) -> tuple[RolloutView, Patient]:
+def roll(served: Served, hours: Iterator[Hour], number: int, follower: Follower | None) -> tuple[RolloutView, Patient]:
     """Apply a Rollout of a package that was pushed, replay flights until it has ended; how it ended."""
     client, name = served.client(), f"flights-{number}"
     serinus(served.cluster, "push", FLIGHTS, str(served.packages[number - 1]))
@@ -142,8 +148,8 @@ def roll(served: Served, hours: Iterator[Hour], number: int, lost: Losses | None
         if not begun:
             return True
         view = _patiently(lambda: client.evidence_wait(begun, hour.start_ms + HOUR_MS - LAG_MS, AWAY_S))
-        if lost is not None:
-            lost.follow(view.phase)
+        if follower is not None:
+            follower.follow(view.phase)
         after += view.phase in ENDS
         return after < AFTER_HOURS
 

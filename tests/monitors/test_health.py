@@ -16,9 +16,9 @@ from monitors.health_checks import Finding
 from monitors.health_counts import HOUR_MS, HealthCounts
 from monitors.references import Reference
 from monitors.rows import Scored
-from monitors.watch import Watch
+from monitors.watch import SET_ASIDE_TURNS, Watch
 from serinus.baseline import Baseline
-from serinus.evidence import Watched
+from serinus.evidence import HealthAlert, Watched
 from serinus.ids import uuid7
 from serinus.records import LabelRow, PredictionRow, Score
 from serinus.routes import PackageRef
@@ -213,3 +213,32 @@ def test_the_logs_are_looked_at_whichever_arm_answered(tmp_path: Path, write_log
     other = watched.model_copy(update={"stable": 4})
     again.take_on([other])
     assert again.look({"ads": T0 + 4 * HOUR_MS}, most=500) == 24 * 7
+
+
+def test_a_model_that_cannot_be_looked_at_is_told_and_what_was_raised_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch = Watch(tmp_path / "log", tmp_path / "state")
+    watch.take_on([Watched(model=name, sla=SLA, stable=3) for name in ("ads", "bids")])
+    marks = {"ads": T0, "bids": T0}
+    watch.look(marks, most=500)
+    known = HealthAlert(key="k", model="ads", kind="health", text="t")
+    watch.models["ads"].raised["k"] = known
+    healthy = Health.look
+
+    def look(health: Health, watermark_ms: int) -> bool:
+        if health.watched.model == "ads":
+            raise PermissionError(13, "Permission denied", "/log/ads")
+        return healthy(health, watermark_ms)
+
+    monkeypatch.setattr(Health, "look", look)
+    for _ in range(2 * SET_ASIDE_TURNS + 2):
+        watch.look(marks)
+        alerts = watch.alerts()
+        assert alerts is not None
+        assert [each.key for each in alerts] == ["k", "log:ads:looks: the stable version"]
+        assert "Permission denied: '/log/ads'" in alerts[1].text
+    monkeypatch.undo()
+    for _ in range(SET_ASIDE_TURNS):
+        watch.look(marks, most=500)
+    assert watch.alerts() == ()

@@ -228,10 +228,12 @@ def test_a_rollout_that_cannot_be_followed_does_not_stop_the_others(
     world: Path, stand_in: StandIn, start: Callable[[], subprocess.Popen[bytes]]
 ) -> None:
     stand_in.others = (stand_in.item.model_copy(update={"rollout": "r0", "started_event_ms": -(10**15)}),)
+    stand_in.watched = (Watched(model="ads", sla=stand_in.item.sla, stable=1),)
     complete(world, START + TICKS * HOUR_MS)
     process = start()
     wait(lambda: len(stand_in.found) == TICKS, "the looks at the sound rollout")
     assert process.poll() is None
+    wait(lambda: "log:ads:looks: rollout r0" in stand_in.alerts, "the other one is told")
 
 
 def test_a_process_that_is_not_configured_says_what_is_missing() -> None:

@@ -30,6 +30,9 @@ SAYS = {
     "error-budget-burn": " failed: ",
     "shadow-dropping": "were not scored: ",
     "stable-decay": "damaged",
+    "evidence-error": "cannot be looked at: IsADirectoryError",
+    "log-lag": "of event time behind the log",
+    "replicas-behind": "has not applied the newest route table",
 }
 """What one of the commands at least must say."""
 WITHIN_S = 60.0

@@ -15,6 +15,7 @@ from tests.alerts.traffic import BAD, MODEL, SLA
 from tests.alerts.webhook import webhook
 from tests.pool.stack import free_port
 from tests.runbooks.misbehaving import MISBEHAVING
+from tests.runbooks.rooms import ROOMS
 from tests.runbooks.world import HEARTBEAT_S, World
 
 __all__ = ["INJECT"]
@@ -125,4 +126,5 @@ INJECT: dict[str, Callable[[World], AbstractContextManager[None]]] = {
     "labels-stopped": _labels_stopped,
     "guard-violated": _rehearsal,
     **MISBEHAVING,
+    **ROOMS,
 }

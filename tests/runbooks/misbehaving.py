@@ -1,15 +1,12 @@
-"""Faults that only users' requests bring about, and a log that is damaged."""
+"""Faults that only users' requests bring about."""
 
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from pathlib import Path
 
-from tests.alerts.test_live import until
 from tests.alerts.traffic import MODEL
 from tests.pool.processes import command_lines, descendants
 from tests.runbooks.users import load, odd_model
@@ -54,36 +51,9 @@ def _shadow_stopped(world: World) -> Iterator[None]:
         os.kill(pid, signal.SIGCONT)
 
 
-@contextmanager
-def _log_damaged(world: World) -> Iterator[None]:
-    """Before the monitor has read it."""
-    world.some_rollout()
-    pid = world.running.pid("monitors")
-    assert pid is not None
-    before = _logs(world)
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        assert world.traffic(4) == 0
-        file = next(path for path in sorted(_logs(world)) if path not in before)
-        whole = bytearray(file.read_bytes())
-        whole[len(whole) // 2 : len(whole) // 2 + 64] = bytes(64)
-        file.write_bytes(whole)
-    finally:
-        os.kill(pid, signal.SIGCONT)
-    yield
-    shutil.move(file, world.folder / file.name)  # step 4 of the runbook
-    world.client.command(world.rollouts.pop(), "abort", "its log was damaged")
-    until(lambda: "no alert" in world.run("health", MODEL), "the alert ends", 120)
-
-
-def _logs(world: World) -> set[Path]:
-    return set(world.log.glob(f"predictions/{MODEL}/**/*.log"))
-
-
 MISBEHAVING: dict[str, Callable[[World], AbstractContextManager[None]]] = {
     "head-fallbacks": _encoder_raises,
     "latency-budget-burn": _encoder_is_slow,
     "error-budget-burn": _too_many_users,
     "shadow-dropping": _shadow_stopped,
-    "stable-decay": _log_damaged,
 }

@@ -23,6 +23,9 @@ FAULTS = {
     "error-budget-burn": "more users than a slow stable version can answer",
     "shadow-dropping": "the shadow is stopped by SIGSTOP",
     "stable-decay": "a file of the log is damaged",
+    "evidence-error": "a file of the log cannot be read",
+    "log-lag": "the monitor gets a twentieth of its time while days are replayed",
+    "replicas-behind": "the package of a version that was promoted is away",
 }
 """Runbook -> the fault that `python -m tests.runbooks` injects."""
 BY_HAND = {
