@@ -102,6 +102,7 @@ def prepare(env: MutableMapping[str, str], folder: Path) -> None:
         "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
         "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
         "RAY_SERVE_HAPROXY_RETRIES": "3",
+        "RAY_SERVE_HAPROXY_TIMEOUT_CONNECT_S": "1",  # a pod that is gone answers nothing: ask another one then
         "RAY_SERVE_HAPROXY_HEALTH_CHECK_INTER": "1s",
         "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "5",
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(first_port + 190),
