@@ -39,6 +39,8 @@ def heads(story: Story, it: Served) -> None:
         lambda: _lost(it, WATCHED_S),
         after=("Redis for the head: another Ray cluster, the old one goes",),
     )
+    if it.load is not None:
+        it.load.stop()
 
 
 def _lost(it: Served, watched_s: float) -> str:

@@ -38,7 +38,7 @@ def _log_damaged(world: World) -> Iterator[None]:
 @contextmanager
 def _log_unreadable(world: World) -> Iterator[None]:
     with _unread_log(world) as file:
-        file.rename(world.folder / file.name)
+        shutil.move(file, world.folder / file.name)
         file.mkdir()
     yield
     file.rmdir()  # step 3 of the runbook
